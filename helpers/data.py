@@ -1,0 +1,196 @@
+"""MNIST, photographs and class names: everything the course looks at, as tensors in [0, 1]."""
+
+import gzip
+import hashlib
+import io
+import warnings
+import zlib
+from pathlib import Path
+
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torchvision.models import VGG16_Weights
+from torchvision.transforms.v2 import functional as TF
+
+ASSETS = Path(__file__).parent / "assets"
+
+# The raw files and their md5 as published with MNIST (LeCun, Cortes and Burges, 1998).
+_MNIST = {
+    "train": (
+        ("train-images-idx3-ubyte", "6bbc9ace898e44ae57da46a324031adb"),
+        ("train-labels-idx1-ubyte", "a25bea736e30d166cdddb491f175f624"),
+    ),
+    "test": (
+        ("t10k-images-idx3-ubyte", "2646ac647ad5339dbf082846283269ea"),
+        ("t10k-labels-idx1-ubyte", "27ae3e4e09519cfbb04c329615203637"),
+    ),
+}
+
+_MIN_SIDE = 32  # pixels: less is no photograph
+_MAX_PIXELS = 100_000_000  # more would not fit a laptop's memory
+
+
+def load_mnist(split):
+    """Load one split of MNIST from the files shipped with the course.
+
+    Args:
+        split: ``"train"`` (60,000 images) or ``"test"`` (10,000).
+
+    Returns:
+        ``(images, labels)`` on torch's default device: float32 of shape (N, 1, 28, 28) in [0, 1],
+        0 is the black background, and int64 of shape (N,) in 0..9.
+
+    Raises:
+        ValueError: an unknown split, or a file whose md5 is not the published one.
+        FileNotFoundError: a file is missing.
+    """
+    if split not in _MNIST:
+        raise ValueError(f'split must be "train" or "test", got {split!r}')
+    (image_file, image_md5), (label_file, label_md5) = _MNIST[split]
+    pixels = _read_idx(image_file, image_md5, header=16).view(-1, 1, 28, 28)
+    labels = _read_idx(label_file, label_md5, header=8)
+    return pixels.float() / 255, labels.long()
+
+
+def sample_mnist(n=5000, seed=0):
+    """Draw ``n`` different images of the test set, the same ones for the same ``seed``.
+
+    Returns ``(images, labels)`` as :func:`load_mnist`. Raises ValueError unless 1 <= n <= 10,000.
+    """
+    images, labels = load_mnist("test")
+    if not 1 <= n <= len(images):
+        raise ValueError(f"n must be from 1 to {len(images)}, got {n}")
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(len(images), generator=generator, device="cpu")[:n].to(images.device)
+    return images[chosen], labels[chosen]
+
+
+def load_photo(path_or_file):
+    """Load a photograph the way ImageNet classifiers expect it: resize 256, centre crop 224.
+
+    Turned upright by its EXIF tag; grey, palette, 16-bit and CMYK pictures become RGB, transparent
+    ones lie on white.
+
+    Args:
+        path_or_file: a path, an open binary file, the bytes of a file, or one upload of
+            ``ipywidgets.FileUpload``.
+
+    Returns:
+        float32 of shape (1, 3, 224, 224) in [0, 1], on torch's default device.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: empty, damaged, not a picture, smaller than 32 pixels, or over 100 megapixels.
+    """
+    file, name = _open(path_or_file)
+    with file:
+        if not file.read(1):
+            raise ValueError(f"{name} is empty: an image file is wanted")
+        file.seek(0)
+        try:
+            with warnings.catch_warnings():
+                # Our own limit, below, is lower than the one at which Pillow refuses.
+                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+                image = Image.open(file)
+            _check_size(image, name)
+            image = _to_rgb(ImageOps.exif_transpose(image))
+        except Image.DecompressionBombError:
+            raise ValueError(f"{name} is too large: at most {_MAX_PIXELS:,} pixels") from None
+        except UnidentifiedImageError:
+            raise ValueError(
+                f"{name} is not a picture that Pillow can read (JPEG, PNG, WebP, GIF, TIFF, ...)"
+            ) from None
+        except (OSError, SyntaxError, EOFError, zlib.error) as error:
+            raise ValueError(f"{name} is damaged: {error}") from error
+    image = _limit_aspect(image)
+    image = TF.center_crop(TF.resize(image, 256), 224)
+    pixels = TF.pil_to_tensor(image).unsqueeze(0).float() / 255
+    return pixels.to(torch.get_default_device())
+
+
+def imagenet_labels():
+    """The 1000 class names of ImageNet (ILSVRC 2012), in the order of a classifier's outputs."""
+    return list(VGG16_Weights.IMAGENET1K_V1.meta["categories"])
+
+
+def check_images(images, name="images"):
+    """Raise TypeError or ValueError unless ``images`` is float (N, C, H, W) in [0, 1]."""
+    if not isinstance(images, torch.Tensor) or not images.is_floating_point():
+        got = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
+        raise TypeError(f"{name} must be a floating-point tensor in [0, 1], got {got}")
+    if images.dim() != 4:
+        raise ValueError(f"{name} must have shape (N, C, H, W), got {tuple(images.shape)}")
+    if images.numel():
+        low, high = (bound.item() for bound in images.detach().aminmax())
+        if not (low >= 0 and high <= 1):  # written so that NaN fails too
+            raise ValueError(f"{name} must lie in [0, 1], got values from {low:g} to {high:g}")
+
+
+def check_labels(labels, images, name="labels"):
+    """Raise TypeError or ValueError unless ``labels`` holds one integer >= 0 for each image."""
+    if not isinstance(labels, torch.Tensor) or labels.dtype != torch.int64:
+        got = labels.dtype if isinstance(labels, torch.Tensor) else type(labels).__name__
+        raise TypeError(f"{name} must be an int64 tensor of class numbers, got {got}")
+    if labels.shape != images.shape[:1]:
+        raise ValueError(
+            f"{name} must have shape ({len(images)},), one per image, got {tuple(labels.shape)}"
+        )
+    if labels.numel() and labels.min() < 0:
+        raise ValueError(f"{name} must not be negative, got {labels.min().item()}")
+
+
+def _read_idx(name, md5, header):
+    """The bytes of an idx file behind its header, as a flat uint8 tensor."""
+    path = ASSETS / f"{name}.gz"
+    restore = f"restore it with: git checkout -- helpers/assets/{path.name}"
+    try:
+        raw = gzip.decompress(path.read_bytes())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing; {restore}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged ({error}); {restore}") from error
+    if hashlib.md5(raw, usedforsecurity=False).hexdigest() != md5:
+        raise ValueError(f"{path} is damaged (its content is not MNIST's); {restore}")
+    values = torch.frombuffer(bytearray(raw), dtype=torch.uint8, offset=header)
+    return values.to(torch.get_default_device())
+
+
+def _open(source):
+    """A seekable binary file for whatever ``load_photo`` takes, and its name for messages."""
+    name = "the file"
+    if isinstance(source, dict):  # an upload of ipywidgets.FileUpload
+        name, source = source["name"], source["content"]
+    if isinstance(source, (str, Path)):
+        return open(source, "rb"), str(source)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return io.BytesIO(source), name
+    if hasattr(source, "read"):
+        return io.BytesIO(source.read()), str(getattr(source, "name", name))
+    raise TypeError(
+        f"path_or_file must be a path, a file or an upload, got {type(source).__name__}"
+    )
+
+
+def _check_size(image, name):
+    width, height = image.size
+    if min(width, height) < _MIN_SIDE:
+        raise ValueError(f"{name} is {width} x {height} pixels: each must be at least {_MIN_SIDE}")
+    if width * height > _MAX_PIXELS:
+        raise ValueError(f"{name} is {width} x {height} pixels: at most {_MAX_PIXELS:,} in all")
+
+
+def _to_rgb(image):
+    if image.mode.startswith("I"):  # 16 bits a pixel: Pillow would clip instead of scaling
+        image = image.point(lambda value: value / 257).convert("L")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def _limit_aspect(image):
+    """Cut the far ends off a long strip, which the centre crop would drop anyway."""
+    width, height = image.size
+    short = min(width, height)
+    return TF.center_crop(image, [min(height, 4 * short), min(width, 4 * short)])

