@@ -6,6 +6,7 @@ mode as it found them.
 """
 
 import math
+import numbers
 
 import torch
 import torch.nn.functional as F
@@ -40,11 +41,13 @@ def gradient_and_logits(model, images, labels):
     check_images(images)
     check_labels(labels, images)
     check_model(model, images)
+    if not len(images):  # not every model can take an empty batch
+        return torch.zeros_like(images), images.new_zeros(0, 1)
     images = images.detach().requires_grad_()
     with eval_mode(model), torch.enable_grad():
         logits = model(images)
         check_logits(logits, labels)
-        loss = F.cross_entropy(logits, labels, reduction="sum")
+        loss = _cross_entropy(logits, labels)
         (data_grad,) = torch.autograd.grad(loss, images)
     if not data_grad.isfinite().all():
         raise ValueError("the model's gradient is not finite: are its weights?")
@@ -70,13 +73,14 @@ def fgsm(images, epsilon, data_grad):
     Source: Goodfellow, Shlens and Szegedy 2014 (arXiv 1412.6572).
     """
     check_images(images)
-    epsilon = _check_epsilon(epsilon, images)
-    if data_grad.shape != images.shape:
-        raise ValueError(
-            f"data_grad must have the images' shape {tuple(images.shape)}, "
-            f"got {tuple(data_grad.shape)}"
-        )
-    return (images + epsilon * data_grad.sign()).clamp(0, 1).detach()
+    epsilon = check_number(epsilon, images, "epsilon")
+    check_direction(data_grad, images)
+    return sign_step(images, epsilon, data_grad.sign().to(images.dtype))
+
+
+def sign_step(images, epsilon, signs):
+    """The step of :func:`fgsm` without its checks, for loops over many epsilons."""
+    return (images + epsilon * signs).clamp(0, 1).detach()
 
 
 def fgsm_attack(model, images, labels, epsilon, *, targeted=False):
@@ -90,7 +94,8 @@ def fgsm_attack(model, images, labels, epsilon, *, targeted=False):
     Returns:
         ``adv_images`` as :func:`fgsm`.
     """
-    _check_epsilon(epsilon, images)  # before the expensive step
+    check_images(images)
+    check_number(epsilon, images, "epsilon")  # before the expensive step
     data_grad = input_gradient(model, images, labels)
     return fgsm(images, epsilon, -data_grad if targeted else data_grad)
 
@@ -123,7 +128,7 @@ def optimize_noise(model, images, targets, *, c, lr=0.008, steps=1000):
     check_images(images)
     check_labels(targets, images, "targets")
     check_model(model, images)
-    c = _check_number(c, images, "c")
+    c = check_number(c, images, "c")
     if not lr > 0 or steps < 1:
         raise ValueError(f"lr must be positive and steps at least 1, got {lr} and {steps}")
     images = images.detach()
@@ -131,26 +136,44 @@ def optimize_noise(model, images, targets, *, c, lr=0.008, steps=1000):
     active = torch.arange(len(images), device=images.device)  # images still on their way
     with eval_mode(model), torch.enable_grad():
         for _ in range(steps):
+            if not len(active):
+                break
             x, r = images[active], noise[active].requires_grad_()
             logits = model(x + r)
             check_logits(logits, targets, "targets")
             missed = logits.argmax(1) != targets[active]
             penalty = (c if isinstance(c, float) else c[active]) * r.square()
-            loss = F.cross_entropy(logits, targets[active], reduction="sum") + penalty.sum()
+            loss = _cross_entropy(logits, targets[active]) + penalty.sum()
             (gradient,) = torch.autograd.grad(loss, r)
             active = active[missed]
-            if not len(active):
-                break
             stepped = (x + r - lr * gradient)[missed].detach().clamp(0, 1)
             noise[active] = stepped - x[missed]
     return noise
 
 
-def _check_epsilon(epsilon, images):
-    return _check_number(epsilon, images, "epsilon")
+def check_direction(data_grad, images):
+    """Raise TypeError or ValueError unless ``data_grad`` is a tensor that fits ``images``."""
+    if not isinstance(data_grad, torch.Tensor):
+        raise TypeError(f"data_grad must be a tensor, got {type(data_grad).__name__}")
+    if data_grad.shape != images.shape:
+        raise ValueError(
+            f"data_grad must have the images' shape {tuple(images.shape)}, "
+            f"got {tuple(data_grad.shape)}"
+        )
+    if data_grad.isnan().any():
+        raise ValueError("data_grad must not hold NaN")
 
 
-def _check_number(value, images, name):
+def _cross_entropy(logits, labels):
+    """Cross-entropy summed over the batch, exact also where the model is very sure.
+
+    Where a probability rounds to 1, its pull on the gradient, p - 1, would round to 0. Normalising
+    twice changes no value, but recovers that pull from the other classes.
+    """
+    return F.cross_entropy(logits.log_softmax(1), labels, reduction="sum")
+
+
+def check_number(value, images, name):
     """``value`` as a float, or as one number per image that broadcasts over its pixels."""
     if isinstance(value, torch.Tensor) and value.dim():
         if value.shape != images.shape[:1]:
@@ -159,7 +182,9 @@ def _check_number(value, images, name):
             )
         if not ((value >= 0) & value.isfinite()).all():
             raise ValueError(f"{name} must be finite and not negative, got {value.tolist()}")
-        return value.view(-1, 1, 1, 1)
+        return value.to(images).view(-1, 1, 1, 1)
+    if not isinstance(value, (numbers.Real, torch.Tensor)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
     value = float(value)
     if not (math.isfinite(value) and value >= 0):
         raise ValueError(f"{name} must be finite and not negative, got {value}")

@@ -1,5 +1,6 @@
 """MNIST, photographs and class names: everything the course looks at, as tensors in [0, 1]."""
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -80,28 +81,20 @@ def load_photo(path_or_file):
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: empty, damaged, not a picture, smaller than 32 pixels, or over 100 megapixels.
+        TypeError: something else than these.
+        ValueError: empty, damaged, not a picture, 32 bits a channel, smaller than 32 pixels, or
+            over 100 megapixels.
     """
     file, name = _open(path_or_file)
     with file:
         if not file.read(1):
             raise ValueError(f"{name} is empty: an image file is wanted")
         file.seek(0)
-        try:
-            with warnings.catch_warnings():
-                # Our own limit, below, is lower than the one at which Pillow refuses.
-                warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-                image = Image.open(file)
-            _check_size(image, name)
+        with _pillow_errors(name):
+            image = Image.open(file)
+        _check_picture(image, name)
+        with _pillow_errors(name):
             image = _to_rgb(ImageOps.exif_transpose(image))
-        except Image.DecompressionBombError:
-            raise ValueError(f"{name} is too large: at most {_MAX_PIXELS:,} pixels") from None
-        except UnidentifiedImageError:
-            raise ValueError(
-                f"{name} is not a picture that Pillow can read (JPEG, PNG, WebP, GIF, TIFF, ...)"
-            ) from None
-        except (OSError, SyntaxError, EOFError, zlib.error) as error:
-            raise ValueError(f"{name} is damaged: {error}") from error
     image = _limit_aspect(image)
     image = TF.center_crop(TF.resize(image, 256), 224)
     pixels = TF.pil_to_tensor(image).unsqueeze(0).float() / 255
@@ -126,6 +119,13 @@ def check_images(images, name="images"):
             raise ValueError(f"{name} must lie in [0, 1], got values from {low:g} to {high:g}")
 
 
+def check_not_empty(images):
+    """Raise unless ``images`` passes :func:`check_images` and holds at least one image."""
+    check_images(images)
+    if not len(images):
+        raise ValueError("images must hold at least one image, got an empty batch")
+
+
 def check_labels(labels, images, name="labels"):
     """Raise TypeError or ValueError unless ``labels`` holds one integer >= 0 for each image."""
     if not isinstance(labels, torch.Tensor) or labels.dtype != torch.int64:
@@ -135,6 +135,8 @@ def check_labels(labels, images, name="labels"):
         raise ValueError(
             f"{name} must have shape ({len(images)},), one per image, got {tuple(labels.shape)}"
         )
+    if labels.device != images.device:
+        raise ValueError(f"{name} are on {labels.device} and the images are on {images.device}")
     if labels.numel() and labels.min() < 0:
         raise ValueError(f"{name} must not be negative, got {labels.min().item()}")
 
@@ -157,31 +159,51 @@ def _read_idx(name, md5, header):
 
 def _open(source):
     """A seekable binary file for whatever ``load_photo`` takes, and its name for messages."""
-    name = "the file"
-    if isinstance(source, dict):  # an upload of ipywidgets.FileUpload
+    name, kind = "the file", type(source).__name__
+    if isinstance(source, dict) and {"name", "content"} <= source.keys():  # a FileUpload's item
         name, source = source["name"], source["content"]
     if isinstance(source, (str, Path)):
         return open(source, "rb"), str(source)
+    if hasattr(source, "read"):
+        name = str(getattr(source, "name", name))
+        source.seek(0)
+        source = source.read()
     if isinstance(source, (bytes, bytearray, memoryview)):
         return io.BytesIO(source), name
-    if hasattr(source, "read"):
-        return io.BytesIO(source.read()), str(getattr(source, "name", name))
-    raise TypeError(
-        f"path_or_file must be a path, a file or an upload, got {type(source).__name__}"
-    )
+    raise TypeError(f"path_or_file must be a path, a binary file or an upload, got {kind}")
 
 
-def _check_size(image, name):
+@contextlib.contextmanager
+def _pillow_errors(name):
+    """Pillow's many errors as ValueErrors that name the file."""
+    try:
+        with warnings.catch_warnings():
+            # Our own limit on the size is lower than the one at which Pillow refuses.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            yield
+    except Image.DecompressionBombError:
+        raise ValueError(f"{name} is too large: at most {_MAX_PIXELS:,} pixels") from None
+    except UnidentifiedImageError:
+        raise ValueError(
+            f"{name} is not a picture that Pillow can read (JPEG, PNG, WebP, GIF, TIFF, ...)"
+        ) from None
+    except (OSError, SyntaxError, EOFError, ValueError, zlib.error) as error:
+        raise ValueError(f"{name} is damaged: {error}") from error
+
+
+def _check_picture(image, name):
     width, height = image.size
     if min(width, height) < _MIN_SIDE:
         raise ValueError(f"{name} is {width} x {height} pixels: each must be at least {_MIN_SIDE}")
     if width * height > _MAX_PIXELS:
         raise ValueError(f"{name} is {width} x {height} pixels: at most {_MAX_PIXELS:,} in all")
+    if image.mode in ("I", "F"):
+        raise ValueError(f"{name} has 32 bits a channel: 8 or 16 are wanted")
 
 
 def _to_rgb(image):
-    if image.mode.startswith("I"):  # 16 bits a pixel: Pillow would clip instead of scaling
-        image = image.point(lambda value: value / 257).convert("L")
+    if image.mode.startswith("I;16"):  # Pillow would clip instead of scaling
+        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -1,9 +1,11 @@
 """How well a model does, and how little it takes to fool it: tensors in, numbers out."""
 
+import math
+
 import torch
 
-from helpers.attacks import fgsm, gradient_and_logits
-from helpers.data import check_images, check_labels
+from helpers.attacks import check_direction, check_number, gradient_and_logits, sign_step
+from helpers.data import check_images, check_labels, check_not_empty
 from helpers.models import check_logits, check_model, eval_mode
 
 BATCH_SIZE = 500  # bounds the memory; no result depends on it
@@ -29,7 +31,7 @@ def accuracy(model, images, labels, *, batch_size=BATCH_SIZE):
     Raises:
         TypeError, ValueError: images or labels of the wrong type, shape, range or device, or none.
     """
-    _check_not_empty(images)
+    check_not_empty(images)
     check_labels(labels, images)
     predicted = probabilities(model, images, batch_size=batch_size)
     check_logits(predicted, labels)
@@ -52,21 +54,27 @@ def epsilon_sweep(model, images, labels, epsilons, *, data_grad=None, batch_size
     Raises:
         As :func:`accuracy` and :func:`helpers.attacks.fgsm`.
     """
-    _check_not_empty(images)
+    check_not_empty(images)
     check_labels(labels, images)
+    check_model(model, images)
+    if data_grad is not None:
+        check_direction(data_grad, images)
+    for epsilon in epsilons:
+        check_number(epsilon, images, "epsilon")
     correct = [0] * len(epsilons)
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
         batch, batch_labels = images[part], labels[part]
         if data_grad is None:
-            direction, clean_logits = gradient_and_logits(model, batch, batch_labels)
+            batch_grad, clean_logits = gradient_and_logits(model, batch, batch_labels)
         else:
-            direction, clean_logits = data_grad[part], None
+            batch_grad, clean_logits = data_grad[part], None
+        signs = batch_grad.sign().to(images.dtype)
         for i, epsilon in enumerate(epsilons):
             if epsilon == 0 and clean_logits is not None:
                 logits = clean_logits
             else:
-                logits = _forward(model, fgsm(batch, epsilon, direction))
+                logits = _forward(model, sign_step(batch, epsilon, signs))
             check_logits(logits, batch_labels)
             correct[i] += (logits.argmax(1) == batch_labels).sum().item()
     return [count / len(images) for count in correct]
@@ -97,30 +105,10 @@ def minimal_epsilon(
         raise ValueError(
             f"precision must be above 0 and at most epsilon_max, got {precision} and {epsilon_max}"
         )
-    _check_not_empty(images)
+    check_not_empty(images)
     check_labels(labels, images)
-    found = []
-    for batch, batch_labels in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-        data_grad, clean_logits = gradient_and_logits(model, batch, batch_labels)
-        signs = data_grad.sign()
-
-        def fooled(epsilon, batch=batch, batch_labels=batch_labels, signs=signs):
-            return _forward(model, fgsm(batch, epsilon, signs)).argmax(1) != batch_labels
-
-        low = torch.zeros(len(batch), device=images.device)
-        high = torch.full_like(low, epsilon_max)
-        never = ~fooled(high)
-        width = epsilon_max
-        while width > precision:
-            middle = (low + high) / 2
-            success = fooled(middle)
-            high = torch.where(success, middle, high)
-            low = torch.where(success, low, middle)
-            width /= 2
-        high[never] = torch.inf
-        high[clean_logits.argmax(1) != batch_labels] = 0
-        found.append(high)
-    return torch.cat(found)
+    batches = zip(images.split(batch_size), labels.split(batch_size), strict=True)
+    return torch.cat([_bisect(model, *batch, epsilon_max, precision) for batch in batches])
 
 
 def distortion(noise):
@@ -138,7 +126,21 @@ def _forward(model, images):
         return model(images)
 
 
-def _check_not_empty(images):
-    check_images(images)
-    if not len(images):
-        raise ValueError("images must hold at least one image, got an empty batch")
+def _bisect(model, images, labels, epsilon_max, precision):
+    data_grad, clean_logits = gradient_and_logits(model, images, labels)
+    signs = data_grad.sign()
+
+    def fooled(epsilon):
+        adv_images = sign_step(images, epsilon.view(-1, 1, 1, 1), signs)
+        return _forward(model, adv_images).argmax(1) != labels
+
+    low = images.new_zeros(len(images))
+    high = torch.full_like(low, epsilon_max)
+    never = ~fooled(high)
+    for _ in range(math.ceil(math.log2(epsilon_max / precision))):
+        middle = (low + high) / 2
+        success = fooled(middle)
+        high = torch.where(success, middle, high)
+        low = torch.where(success, low, middle)
+    misclassified = clean_logits.argmax(1) != labels
+    return high.masked_fill(never, torch.inf).masked_fill(misclassified, 0)

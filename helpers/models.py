@@ -15,11 +15,11 @@ import torchvision
 from torch import nn
 from tqdm import tqdm
 
-from helpers.data import ASSETS, load_mnist
+from helpers.data import ASSETS, check_labels, check_not_empty, load_mnist
 
 MLP_WEIGHTS = ASSETS / "mlp.pt"
 VGG16_WEIGHTS = torchvision.models.VGG16_Weights.IMAGENET1K_V1
-_NETWORK_SECONDS = 10  # how long a server may stay silent before it counts as out of reach
+_NETWORK_SECONDS = 7  # how long a server may stay silent before it counts as out of reach
 
 
 class MLP(nn.Module):
@@ -75,6 +75,8 @@ def train_mlp(model, images, labels, *, epochs, test=None, batch_size=64, lr=1e-
 
     Source: the recipe of Ghouwati and Achenchabe's notebook: Adam 1e-3, batch 64, 5 epochs.
     """
+    check_not_empty(images)
+    check_labels(labels, images)
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}")
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
@@ -239,7 +241,8 @@ def _check_reachable(url):
 
 def _vgg16_notice(error):
     file = _vgg16_file()
-    what = f"{file.name} is damaged: {error}" if file.exists() else str(error)
+    reason = str(error).partition("\n")[0]
+    what = f"{file.name} is damaged: {reason}" if file.exists() else reason
     folder = str(file.parent).replace(str(Path.home()), "~", 1)
     return (
         f"VGG16 could not be loaded: {what}.\n"

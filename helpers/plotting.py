@@ -1,6 +1,8 @@
 """Figures: tensors and numbers in, a matplotlib Figure out. Nothing here calls a model."""
 
+import functools
 import io
+import textwrap
 
 import matplotlib.style
 from IPython import get_ipython
@@ -21,7 +23,9 @@ def use_style():
     matplotlib.style.use(ASSETS / "course.mplstyle")
     shell = get_ipython()
     if shell is not None:
-        shell.display_formatter.formatters["image/png"].for_type(Figure, _png_with_alt_text)
+        for kind in ("png", "jpeg"):
+            formatter = shell.display_formatter.formatters[f"image/{kind}"]
+            formatter.for_type(Figure, functools.partial(_encoded, kind=kind))
 
 
 def verdict(prediction, label, class_names=None):
@@ -37,22 +41,22 @@ def training_curves(history):
         history: what :func:`helpers.models.train_mlp` returns.
     """
     epochs = range(1, len(history["loss"]) + 1)
+    loss, percent = history["loss"], [100 * value for value in history["accuracy"]]
     figure = Figure(figsize=(WIDTH, 3.4))
-    left, right = figure.subplots(1, 2)
-    left.plot(epochs, history["loss"], "o-", color=RANDOM)
+    left, *right = figure.subplots(1, 2 if percent else 1, squeeze=False)[0]
+    left.plot(epochs, loss, "o-", color=RANDOM)
     left.set(xlabel="epoch", ylabel="training loss (nats)", xticks=epochs, ylim=(0, None))
-    percent = [100 * value for value in history["accuracy"]]
-    right.plot(epochs, percent, "o-", color=CLEAN)
-    right.set(xlabel="epoch", ylabel="test accuracy (%)", xticks=epochs)
-    return _described(
-        figure,
-        f"Two curves over {len(epochs)} epochs: the training loss falls from "
-        f"{history['loss'][0]:.3f} to {history['loss'][-1]:.3f}, the test accuracy goes from "
-        f"{percent[0]:.1f} to {percent[-1]:.1f} percent.",
+    described = (
+        f"Over {len(epochs)} epochs the training loss goes from {loss[0]:.3f} to {loss[-1]:.3f}"
     )
+    for axis in right:
+        axis.plot(epochs, percent, "o-", color=CLEAN)
+        axis.set(xlabel="epoch", ylabel="test accuracy (%)", xticks=epochs)
+        described += f", the test accuracy from {percent[0]:.1f} to {percent[-1]:.1f} percent"
+    return _described(figure, f"{described}.")
 
 
-def image_grid(images, titles=None, *, columns=10, row_labels=None, size=None):
+def image_grid(images, titles=None, *, columns=10, row_labels=None, size=None, caption=None):
     """Images in rows, each with its title.
 
     Args:
@@ -61,6 +65,7 @@ def image_grid(images, titles=None, *, columns=10, row_labels=None, size=None):
         columns: how many images a row holds.
         row_labels: a string to the left of each row, or None.
         size: of an image in inches; by default as large as the width allows.
+        caption: a line below, for instance which model the titles speak of.
     """
     rows = -(-len(images) // columns)
     size = size or WIDTH / columns
@@ -76,15 +81,16 @@ def image_grid(images, titles=None, *, columns=10, row_labels=None, size=None):
     for axis, label in zip(axes[:, 0], row_labels or [], strict=False):
         axis.text(-0.15, 0.5, label, transform=axis.transAxes, ha="right", va="center")
     described = f": {', '.join(titles)}".replace("\n", " ") if titles else ""
-    return _described(figure, f"A grid of {len(images)} images{described}.")
+    return _described(figure, f"A grid of {len(images)} images{described}.", caption)
 
 
-def pair_grid(images, adv_images, titles, adv_titles, *, columns):
+def pair_grid(images, adv_images, titles, adv_titles, *, columns, caption=None):
     """Pairs of a clean and an adversarial image, ``columns`` pairs in a row.
 
     Args:
         images, adv_images: (N, C, H, W) in [0, 1].
         titles, adv_titles: N strings each, above the images.
+        caption: as in :func:`image_grid`.
     """
     rows = -(-len(images) // columns)
     size = WIDTH / (2.15 * columns)
@@ -98,36 +104,34 @@ def pair_grid(images, adv_images, titles, adv_titles, *, columns):
             (pair[1], adv_images[i], adv_titles[i], ADVERSARIAL),
         ):
             _show(axis, image)
-            axis.set_title(title, color=color)
+            axis.set_title(textwrap.fill(title, int(11 * size)), color=color)
     described = ", ".join(f"{a} becomes {b}" for a, b in zip(titles, adv_titles, strict=True))
-    return _described(
-        figure, f"{len(images)} pairs of a clean and an adversarial image: {described}."
-    )
+    alt_text = f"{len(images)} pairs of a clean and an adversarial image: {described}."
+    return _described(figure, alt_text, caption)
 
 
-def noise_maps(maps, *, unit="change of the pixel"):
+def noise_maps(maps, *, unit):
     """Signed maps side by side in a diverging map with 0 in the middle, each with its scale.
 
     Args:
-        maps: ``{title: tensor (C, H, W) or (H, W)}``; a map in [0, 1] without negative values is
-            shown as an image.
+        maps: ``{title: tensor (1, H, W)}``; one without negative values is shown as an image.
         unit: what the colours mean, written at the colour bars.
     """
     figure = Figure(figsize=(WIDTH, WIDTH / len(maps) * 0.92))
-    for axis, (title, values) in zip(figure.subplots(1, len(maps)), maps.items(), strict=True):
-        values = values.detach().cpu()
+    axes = figure.subplots(1, len(maps), squeeze=False)[0]
+    for axis, (title, values) in zip(axes, maps.items(), strict=True):
         axis.set_title(title)
         if values.min() >= 0:
             _show(axis, values)
             continue
         limit = values.abs().max().item()
-        shown = axis.imshow(values.squeeze(), cmap=NOISE_MAP, vmin=-limit, vmax=limit)
+        shown = axis.imshow(_array(values), cmap=NOISE_MAP, vmin=-limit, vmax=limit)
         axis.axis("off")
         figure.colorbar(shown, ax=axis, label=unit, shrink=0.8)
     return _described(figure, f"Side by side: {'; '.join(maps)}.")
 
 
-def attack_rows(image, attacked, probabilities, label, class_names):
+def attack_rows(image, attacked, probabilities, label, class_names, *, caption=None):
     """One row for each way of changing an image: original, noise, result, class probabilities.
 
     Args:
@@ -137,6 +141,7 @@ def attack_rows(image, attacked, probabilities, label, class_names):
         probabilities: (1 + len(attacked), K), of the clean image and of each attacked one.
         label: the true class.
         class_names: K strings.
+        caption: as in :func:`image_grid`.
     """
     figure = Figure(figsize=(WIDTH, 2.75 * len(attacked)))
     axes = figure.subplots(
@@ -155,7 +160,7 @@ def attack_rows(image, attacked, probabilities, label, class_names):
         _bars(row[3], values, label, class_names, color)
         sentences.append(f"{title}: {_guess(values, label, class_names)}".replace("\n", " "))
     before = _guess(probabilities[0], label, class_names).replace("\n", " ")
-    return _described(figure, f"Before: {before}. {'. '.join(sentences)}.")
+    return _described(figure, f"Before: {before}. {'. '.join(sentences)}.", caption)
 
 
 def accuracy_curves(epsilons, curves, *, xlabel="epsilon (L∞, pixel units)", ylabel="accuracy (%)"):
@@ -165,12 +170,12 @@ def accuracy_curves(epsilons, curves, *, xlabel="epsilon (L∞, pixel units)", y
         epsilons: the radii, in the unit that ``xlabel`` says.
         curves: ``{label: (accuracies in [0, 1], colour, line style)}``.
     """
-    figure = Figure(figsize=(WIDTH, 4.2))
+    figure = Figure(figsize=(WIDTH, 4.6))
     axis = figure.subplots()
     for label, (accuracies, color, style) in curves.items():
         axis.plot(epsilons, [100 * a for a in accuracies], style, color=color, label=label)
     axis.set(xlabel=xlabel, ylabel=ylabel, ylim=(-2, 102), xticks=epsilons)
-    axis.legend()
+    figure.legend(loc="outside upper center", ncols=2)
     described = "; ".join(
         f"{label} from {100 * values[0]:.1f} to {100 * values[-1]:.1f} percent"
         for label, (values, _, _) in curves.items()
@@ -182,9 +187,10 @@ def histogram(values, *, xlabel, bins=40, marks=None):
     """How often each value occurs.
 
     Args:
-        values: (N,).
+        values: (N,); infinite ones are left out.
         marks: ``{label: x}`` for vertical lines.
     """
+    values = values[values.isfinite()]
     figure = Figure(figsize=(WIDTH, 3.4))
     axis = figure.subplots()
     axis.hist(values.cpu().numpy(), bins=bins, color=ADVERSARIAL)
@@ -199,11 +205,15 @@ def histogram(values, *, xlabel, bins=40, marks=None):
 
 def _show(axis, image):
     """An image (C, H, W) in [0, 1] with square pixels and no frame."""
-    pixels = image.detach().cpu().permute(1, 2, 0).squeeze(-1).numpy()
     # A photograph is shown smaller than it is, where dropping pixels would look ragged.
     interpolation = "none" if image.shape[-1] < 100 else "antialiased"
-    axis.imshow(pixels, vmin=0, vmax=1, interpolation=interpolation)
+    axis.imshow(_array(image), vmin=0, vmax=1, interpolation=interpolation)
     axis.axis("off")
+
+
+def _array(image):
+    """(C, H, W) as matplotlib wants it: (H, W), or (H, W, 3)."""
+    return image.detach().cpu().permute(1, 2, 0).squeeze(-1).numpy()
 
 
 def _show_noise(axis, noise):
@@ -211,7 +221,7 @@ def _show_noise(axis, noise):
     limit = noise.abs().max().item()
     amplification = 1 / limit if limit else 1
     if len(noise) == 1:
-        axis.imshow(noise[0].detach().cpu(), cmap=NOISE_MAP, vmin=-limit or -1, vmax=limit or 1)
+        axis.imshow(_array(noise), cmap=NOISE_MAP, vmin=-limit or -1, vmax=limit or 1)
         axis.axis("off")
     else:  # three channels: grey is no change, full scale is the largest
         _show(axis, 0.5 + 0.5 * amplification * noise)
@@ -220,7 +230,8 @@ def _show_noise(axis, noise):
 
 def _guess(probabilities, label, class_names):
     prediction = probabilities.argmax().item()
-    return f"{verdict(prediction, label, class_names)}\n{probabilities[prediction]:.1%}"
+    name = textwrap.fill(verdict(prediction, label, class_names), 20)
+    return f"{name}\n{probabilities[prediction]:.1%}"
 
 
 def _bars(axis, probabilities, label, class_names, color):
@@ -231,7 +242,9 @@ def _bars(axis, probabilities, label, class_names, color):
         classes = list(range(len(probabilities)))
     places = range(len(classes))
     axis.barh(places, [100 * probabilities[i].item() for i in classes], color=color)
-    axis.set_yticks(places, [class_names[i] for i in classes])
+    axis.set_yticks(
+        places, [textwrap.shorten(class_names[i], 18, placeholder=" …") for i in classes]
+    )
     for i, tick in zip(classes, axis.get_yticklabels(), strict=True):
         tick.set_fontweight("bold" if i == label else "normal")
     axis.set(xlabel="probability (%)", xlim=(0, 100))
@@ -239,13 +252,22 @@ def _bars(axis, probabilities, label, class_names, color):
     axis.invert_yaxis()
 
 
-def _described(figure, alt_text):
+def _described(figure, alt_text, caption=None):
+    if caption:
+        figure.supxlabel(caption, fontsize=11, color="0.35")
+        alt_text = f"{caption}. {alt_text}"
     figure.set_label(alt_text)
     return figure
 
 
-def _png_with_alt_text(figure):
-    """IPython's hook: the PNG and its metadata."""
+def _encoded(figure, kind):
+    """IPython's hook: the picture and its metadata, or None where the other kind fits better.
+
+    Photographs become JPEG, a fifth of the size of their PNG; everything else stays exact.
+    """
+    photo = any(image.get_array().ndim == 3 for axes in figure.axes for image in axes.images)
+    if photo != (kind == "jpeg"):
+        return None
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")
+    figure.savefig(buffer, format=kind, pil_kwargs={"quality": 85} if photo else {})
     return buffer.getvalue(), {"alt": figure.get_label()}

@@ -1,0 +1,71 @@
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+# The committed outputs were made by it: a VGG16 in the torch cache must not change them.
+os.environ["IMAGENET_MODEL"] = "efficientnet_lite0"
+# The committed numbers come from the CPU.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+# On a busy machine torch's threads would otherwise spin while they wait for each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import pytest
+import torch
+from torch import nn
+
+from helpers.data import load_mnist, load_photo
+from helpers.models import Normalize, load_imagenet_model, load_mlp
+
+PHOTOS = Path(__file__).parent.parent / "images" / "photos"
+
+
+@pytest.fixture(scope="session")
+def photos():
+    """The shipped photographs by file name, which is the name of their class."""
+    return {path.stem: path for path in sorted(PHOTOS.glob("*.jpg"))}
+
+
+@pytest.fixture(scope="session")
+def mnist():
+    return load_mnist("test")
+
+
+@pytest.fixture(scope="session")
+def mlp():
+    return load_mlp()
+
+
+@pytest.fixture(scope="session")
+def small_vgg():
+    """VGG16's kinds of layers for images (N, 3, 16, 16), untrained."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+        *(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        nn.Flatten(),
+        *(nn.Linear(256, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, 10)),
+    ).eval()
+
+
+@pytest.fixture(scope="session")
+def efficientnet():
+    return load_imagenet_model("efficientnet_lite0")
+
+
+@pytest.fixture(scope="session", params=["mlp", "small_vgg", "efficientnet"])
+def case(request):
+    """A model with images and labels for it: one case for every kind of network."""
+    model = request.getfixturevalue(request.param)
+    if request.param == "mlp":
+        images, labels = request.getfixturevalue("mnist")
+        return model, images[:500], labels[:500]
+    if request.param == "small_vgg":
+        generator = torch.Generator().manual_seed(0)
+        images = torch.rand(500, 3, 16, 16, generator=generator)
+    else:
+        paths = list(request.getfixturevalue("photos").values())[:3]
+        images = torch.cat([load_photo(path) for path in paths])
+    with torch.no_grad():
+        return model, images, model(images).argmax(1)

@@ -1,0 +1,285 @@
+import copy
+import socket
+import time
+import urllib.request
+
+import pytest
+import torch
+import torchvision
+from notebook_code import helper_and_notebook
+from torch import nn
+
+from helpers import data, models
+
+MLP = helper_and_notebook(models.MLP, "01_train_mlp")
+
+# The MLP and its training.
+
+
+def test_the_mlp_is_the_seeds(MLP):
+    shapes = {name: tuple(weight.shape) for name, weight in MLP().state_dict().items()}
+    assert shapes == {
+        "fc1.weight": (1000, 784),
+        "fc1.bias": (1000,),
+        "fc2.weight": (10, 1000),
+        "fc2.bias": (10,),
+    }
+
+
+def test_the_mlp_gives_log_probabilities_of_a_relu_network(MLP, mlp, mnist):
+    images = mnist[0][:5]
+    model = MLP()
+    model.load_state_dict(mlp.state_dict())
+    hidden = (images.flatten(1) @ mlp.fc1.weight.T + mlp.fc1.bias).clamp(min=0)
+    expected = (hidden @ mlp.fc2.weight.T + mlp.fc2.bias).softmax(1)
+    torch.testing.assert_close(model(images).exp(), expected)
+
+
+def test_the_shipped_mlp_is_accurate_frozen_and_in_eval_mode(mlp, mnist):
+    images, labels = mnist
+    assert abs((mlp(images).argmax(1) == labels).float().mean() - 0.981) < 0.004
+    assert not mlp.training
+    assert not any(weight.requires_grad for weight in mlp.parameters())
+    assert models.MLP_WEIGHTS.stat().st_size <= 4e6
+
+
+def test_training_lowers_the_loss_and_repeats_itself_for_a_seed(mnist, capsys):
+    images, labels = (part[:1000] for part in mnist)
+
+    def trained(seed):
+        torch.manual_seed(0)
+        model = models.MLP()
+        held_out = tuple(part[1000:1500] for part in mnist)
+        history = models.train_mlp(model, images, labels, epochs=2, test=held_out, seed=seed)
+        return model, history
+
+    model, history = trained(seed=0)
+    again, same_history = trained(seed=0)
+    _, other_history = trained(seed=1)
+    assert history == same_history
+    assert history["loss"] != other_history["loss"]
+    torch.testing.assert_close(model.state_dict(), again.state_dict(), rtol=0, atol=0)
+    assert history["loss"][0] > history["loss"][1]
+    assert history["accuracy"][1] > 0.7
+    assert not model.training
+    assert "32/32" in capsys.readouterr().out  # the progress bar: two epochs of 16 batches
+
+
+def test_training_without_a_test_set_measures_no_accuracy(mnist):
+    images, labels = (part[:64] for part in mnist)
+    history = models.train_mlp(models.MLP(), images, labels, epochs=1)
+    assert len(history["loss"]) == 1
+    assert history["accuracy"] == []
+
+
+def test_a_wrong_number_of_epochs_is_named(mnist):
+    with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
+        models.train_mlp(models.MLP(), *mnist, epochs=0)
+
+
+def test_training_on_nothing_is_refused(mnist):
+    with pytest.raises(ValueError, match=r"images .*empty"):
+        models.train_mlp(models.MLP(), mnist[0][:0], mnist[1][:0], epochs=1)
+
+
+# Saved weights.
+
+
+def test_saved_weights_come_back(tmp_path):
+    model = models.MLP()
+    models.save_mlp(model, tmp_path / "mine.pt")
+    loaded = models.load_mlp(tmp_path / "mine.pt")
+    torch.testing.assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0)
+    assert not loaded.training
+
+
+def test_an_interrupted_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    def interrupted(_weights, path):
+        path.write_bytes(b"half of the")
+        raise KeyboardInterrupt
+
+    path = tmp_path / "mine.pt"
+    models.save_mlp(models.MLP(), path)
+    before = path.read_bytes()
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        models.save_mlp(models.MLP(), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+class Unpickled:
+    """Would run code when a careless loader unpickles it."""
+
+    def __reduce__(self):
+        return pytest.fail, ("code in a weights file was run",)
+
+
+WRONG_WEIGHTS = {
+    "garbage": lambda path: path.write_bytes(b"no weights"),
+    "empty": lambda path: path.write_bytes(b""),
+    "truncated": lambda path: path.write_bytes(models.MLP_WEIGHTS.read_bytes()[:100_000]),
+    "other architecture": lambda path: torch.save(nn.Linear(2, 2).state_dict(), path),
+    "no state dict": lambda path: torch.save(torch.zeros(3), path),
+    "code": lambda path: torch.save({"fc1.weight": Unpickled()}, path),
+}
+
+
+@pytest.mark.parametrize("write", WRONG_WEIGHTS.values(), ids=WRONG_WEIGHTS)
+def test_a_file_that_holds_no_mlp_is_named(tmp_path, write):
+    path = tmp_path / "mine.pt"
+    write(path)
+    with pytest.raises(ValueError, match=r"mine\.pt does not hold the weights of an MLP"):
+        models.load_mlp(path)
+
+
+def test_missing_weights_are_named_with_their_origin(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"mine\.pt does not exist.*notebook 01"):
+        models.load_mlp(tmp_path / "mine.pt")
+
+
+# Normalisation and modes.
+
+
+def test_normalize_is_a_layer_that_moves_with_its_model():
+    layer = models.Normalize([0.1, 0.2, 0.3], [0.5, 0.25, 2]).double()
+    images = torch.rand(2, 3, 4, 5).double()
+    expected = [(images[:, 0] - 0.1) / 0.5, (images[:, 1] - 0.2) / 0.25, (images[:, 2] - 0.3) / 2]
+    torch.testing.assert_close(layer(images), torch.stack(expected, 1), rtol=1e-6, atol=1e-7)
+    assert not list(layer.parameters())
+    assert layer.to("meta").mean.is_meta
+
+
+@pytest.mark.parametrize("std", [[1, 0, 1], [1, -1, 1], [1, float("nan"), 1]])
+def test_a_std_that_is_not_positive_is_named(std):
+    with pytest.raises(ValueError, match="std must be positive, got"):
+        models.Normalize([0, 0, 0], std)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_eval_mode_gives_every_part_its_own_mode_back(small_vgg, fails):
+    model = copy.deepcopy(small_vgg).train()
+    model[-2].eval()
+    before = [module.training for module in model.modules()]
+    try:
+        with models.eval_mode(model):
+            during = [module.training for module in model.modules()]
+            if fails:
+                raise InterruptedError
+    except InterruptedError:
+        pass
+    assert not any(during)
+    assert [module.training for module in model.modules()] == before
+
+
+# ImageNet.
+
+VGG16_FILE = "vgg16-397923af.pth"
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """The folder in which torch keeps downloads, empty, in front of a network that is down."""
+    for name in ("http_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    monkeypatch.setattr(urllib.request, "_opener", None)  # it would remember the last proxy
+    assert models._NETWORK_SECONDS <= 10
+    monkeypatch.setattr(models, "_NETWORK_SECONDS", 1)  # for 15 seconds in all: 5 to spare
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def vgg16_weights():
+    """Weights with VGG16's names and shapes, which answer every image with 0, 1, ..., 999."""
+    with torch.device("meta"):
+        shapes = torchvision.models.vgg16(weights=None, init_weights=False).state_dict()
+    weights = {name: torch.zeros(()).expand(weight.shape) for name, weight in shapes.items()}
+    return weights | {"classifier.6.bias": torch.arange(1000.0)}
+
+
+def notice_after_loading(capsys):
+    """The notice printed when VGG16 is asked for and EfficientNet-Lite0 comes instead."""
+    start = time.perf_counter()
+    model = models.load_imagenet_model()
+    assert time.perf_counter() - start < models._NETWORK_SECONDS + 5
+    assert socket.getdefaulttimeout() is None
+    assert model.name == "EfficientNet-Lite0"
+    assert model(torch.rand(1, 3, 224, 224)).shape == (1, 1000)
+    notice = capsys.readouterr().out
+    for needed in (VGG16_FILE, "hub/checkpoints", "528 MB", "EfficientNet-Lite0"):
+        assert needed in notice
+    assert "weights_only" not in notice  # torch's advice to switch safety off
+    return notice
+
+
+def test_vgg16_is_loaded_from_the_torch_cache(cache, capsys):
+    torch.save(vgg16_weights(), cache / VGG16_FILE)
+    model = models.load_imagenet_model("vgg16")
+    assert model.name == "VGG16"
+    assert model(torch.rand(1, 3, 224, 224)).tolist() == [list(range(1000))]
+    transforms = models.VGG16_WEIGHTS.transforms()
+    torch.testing.assert_close(model[0].mean.flatten(), torch.tensor(transforms.mean))
+    torch.testing.assert_close(model[0].std.flatten(), torch.tensor(transforms.std))
+    assert not any(module.training for module in model.modules())
+    assert not any(weight.requires_grad for weight in model.parameters())
+    assert capsys.readouterr().out == ""
+
+
+def test_a_network_that_is_down_is_noticed(cache, capsys):
+    assert "refused" in notice_after_loading(capsys)
+
+
+@pytest.fixture
+def silent_proxy(cache, monkeypatch):
+    """A way to the network that accepts every connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.getsockname()[1]}")
+        yield
+
+
+def test_a_server_that_never_answers_is_given_up(silent_proxy, capsys):
+    assert "no answer in 1 seconds" in notice_after_loading(capsys)
+
+
+def test_a_download_that_stalls_is_given_up(silent_proxy, capsys, monkeypatch):
+    monkeypatch.setattr(models, "_check_reachable", lambda _url: None)
+    assert "timed out" in notice_after_loading(capsys)
+
+
+def test_a_name_that_is_never_looked_up_is_given_up(cache, capsys, monkeypatch):
+    monkeypatch.delenv("https_proxy")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: time.sleep(60))
+    assert "no answer in 1 seconds" in notice_after_loading(capsys)
+
+
+DAMAGED = {
+    "garbage": lambda path: path.write_bytes(b"no weights"),
+    "empty": lambda path: path.write_bytes(b""),
+    "other architecture": lambda path: torch.save(nn.Linear(2, 2).state_dict(), path),
+}
+
+
+@pytest.mark.parametrize("write", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_vgg16_in_the_cache_is_named(cache, capsys, write):
+    write(cache / VGG16_FILE)
+    assert f"{VGG16_FILE} is damaged" in notice_after_loading(capsys)
+
+
+@pytest.mark.parametrize("name", ["VGG16", "resnet50", "", None])
+def test_an_unknown_model_is_named(name):
+    with pytest.raises(ValueError, match=f'name must be "vgg16" or .*, got {name!r}'):
+        models.load_imagenet_model(name)
+
+
+def test_efficientnet_recognises_every_shipped_photograph(efficientnet, photos):
+    images = torch.cat([data.load_photo(path) for path in photos.values()])
+    names = data.imagenet_labels()
+    predicted = [names[i].lower() for i in efficientnet(images).argmax(1)]
+    assert predicted == [name.replace("_", " ") for name in photos]
+    assert efficientnet.name == "EfficientNet-Lite0"
+    assert not any(module.training for module in efficientnet.modules())
+    assert not any(weight.requires_grad for weight in efficientnet.parameters())

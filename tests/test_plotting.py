@@ -1,0 +1,126 @@
+import itertools
+from types import SimpleNamespace
+
+import matplotlib
+import pytest
+import torch
+from IPython.core.formatters import DisplayFormatter
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from helpers import plotting
+from helpers.data import imagenet_labels
+
+DIGITS, PHOTOS = torch.rand(6, 1, 28, 28), torch.rand(6, 3, 224, 224)
+NOISE = 0.2 * torch.rand(1, 28, 28) - 0.1
+NAMES = [f"class {i}" for i in range(10)]
+TITLES, ADV_TITLES = ["3 ✓"] * 6, ["8 ✗"] * 6
+PROBABILITIES = torch.eye(10)[:3]
+PHOTO_NAMES = sorted(imagenet_labels(), key=len, reverse=True)
+PHOTO_PROBABILITIES = torch.eye(1000)[:3]
+
+FIGURES = {
+    "training_curves": lambda: plotting.training_curves(
+        {"loss": [0.3, 0.1, 0.05], "accuracy": [0.95, 0.97, 0.98]}
+    ),
+    "training_curves of one epoch": lambda: plotting.training_curves(
+        {"loss": [0.3], "accuracy": [0.95]}
+    ),
+    "training_curves without a test set": lambda: plotting.training_curves(
+        {"loss": [0.3, 0.1], "accuracy": []}
+    ),
+    "image_grid": lambda: plotting.image_grid(DIGITS),
+    "image_grid with titles": lambda: plotting.image_grid(
+        DIGITS, TITLES, columns=3, row_labels=["ε = 0", "ε = 0.05"]
+    ),
+    "image_grid of photographs": lambda: plotting.image_grid(
+        PHOTOS, TITLES, columns=3, caption="VGG16"
+    ),
+    "pair_grid": lambda: plotting.pair_grid(DIGITS, DIGITS, TITLES, ADV_TITLES, columns=5),
+    "pair_grid of photographs": lambda: plotting.pair_grid(
+        PHOTOS, PHOTOS, TITLES, ADV_TITLES, columns=3
+    ),
+    "noise_maps": lambda: plotting.noise_maps(
+        {"digit": DIGITS[0], "FGSM": NOISE, "r": NOISE}, unit="change of the pixel"
+    ),
+    "noise_maps without noise": lambda: plotting.noise_maps(
+        {"none": 0 * NOISE, "FGSM": NOISE}, unit="change of the pixel"
+    ),
+    "attack_rows": lambda: plotting.attack_rows(
+        DIGITS[0], {"FGSM": DIGITS[1], "random signs": DIGITS[0]}, PROBABILITIES, 1, NAMES
+    ),
+    "attack_rows of a photograph": lambda: plotting.attack_rows(
+        PHOTOS[0], {"FGSM": PHOTOS[1], "random": PHOTOS[0]}, PHOTO_PROBABILITIES, 1, PHOTO_NAMES
+    ),
+    "accuracy_curves": lambda: plotting.accuracy_curves(
+        [0, 0.1, 0.2], {"FGSM": ([0.98, 0.17, 0], plotting.ADVERSARIAL, "o-")}
+    ),
+    "histogram": lambda: plotting.histogram(
+        torch.rand(50), xlabel="least epsilon", marks={"median": 0.5}
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=FIGURES.values(), ids=FIGURES)
+def figure(request):
+    with matplotlib.rc_context():
+        plotting.use_style()
+        figure = request.param()
+        figure.draw_without_rendering()
+        yield figure
+
+
+def texts(figure):
+    return [text for text in figure.findobj(Text) if text.get_visible() and text.get_text()]
+
+
+def test_a_figure_has_an_alt_text_and_fits_a_page(figure):
+    assert isinstance(figure, Figure)
+    assert len(figure.get_label().split()) >= 5
+    assert figure.get_figwidth() * figure.dpi <= 1024
+
+
+def test_all_text_is_legible(figure):
+    for text in texts(figure):
+        assert text.get_fontsize() >= 11, text.get_text()
+
+
+def test_titles_neither_overlap_nor_leave_the_figure(figure):
+    titles = [axis.title for axis in figure.axes if axis.get_title()]
+    boxes = [(title.get_text(), title.get_window_extent()) for title in titles]
+    for (first, box), (second, other) in itertools.combinations(boxes, 2):
+        assert not box.overlaps(other), (first, second)
+    for title, box in boxes:
+        assert box.x0 >= 0, title
+        assert box.x1 <= figure.bbox.x1, title
+
+
+def test_labels_stay_inside_the_figure(figure):
+    axes = [axis for axis in figure.axes if axis.axison]
+    labels = [*(axis.xaxis.label for axis in axes), *(axis.yaxis.label for axis in axes)]
+    for label in [*labels, *(text for axis in figure.axes for text in axis.texts)]:
+        box = label.get_window_extent()
+        assert box.x0 >= -1, label.get_text()
+        assert box.y0 >= -1, label.get_text()
+        assert box.x1 <= figure.bbox.x1 + 1, label.get_text()
+        assert box.y1 <= figure.bbox.y1 + 1, label.get_text()
+
+
+def test_a_notebook_shows_one_picture_with_its_alt_text(figure, monkeypatch):
+    shell = SimpleNamespace(display_formatter=DisplayFormatter())
+    monkeypatch.setattr(plotting, "get_ipython", lambda: shell)
+    plotting.use_style()
+    pictures, metadata = shell.display_formatter.format(figure)
+    (kind,) = pictures.keys() - {"text/plain"}
+    assert kind in ("image/png", "image/jpeg")
+    assert metadata[kind]["alt"] == figure.get_label()
+
+
+@pytest.mark.parametrize(
+    ("prediction", "label", "class_names", "expected"),
+    [(3, 3, None, "3 ✓"), (8, 3, None, "8 ✗"), (1, 0, NAMES, "class 1 ✗")],
+)
+def test_a_verdict_is_told_by_more_than_colour(prediction, label, class_names, expected):
+    assert plotting.verdict(prediction, label, class_names) == expected
+    as_tensors = plotting.verdict(torch.tensor(prediction), torch.tensor(label), class_names)
+    assert as_tensors == expected
