@@ -101,6 +101,47 @@ def load_photo(path_or_file):
     return pixels.to(torch.get_default_device())
 
 
+def center_digit(drawing):
+    """Scale and centre a drawn digit as MNIST's makers did.
+
+    The digit is scaled to fit a box of 20 x 20 pixels and placed into 28 x 28 so that its centre
+    of mass is in the middle.
+
+    Args:
+        drawing: (H, W) in [0, 1], white on black.
+
+    Returns:
+        float32 of shape (1, 1, 28, 28) in [0, 1], on torch's default device.
+
+    Raises:
+        ValueError: a drawing of another shape or range, or an empty one.
+
+    Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits".
+    """
+    if drawing.dim() != 2:
+        raise ValueError(f"drawing must have shape (H, W), got {tuple(drawing.shape)}")
+    check_images(drawing[None, None], "drawing")
+    rows, columns = drawing.amax(1).nonzero(), drawing.amax(0).nonzero()
+    if not len(rows):
+        raise ValueError("drawing must not be empty")
+    digit = drawing[None, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    scale = 20 / max(digit.shape)
+    size = [max(1, round(side * scale)) for side in digit.shape[1:]]
+    digit = TF.resize(digit, size, antialias=True).clamp(0, 1)
+    weights = digit / digit.sum()
+    centers = [
+        (weights.sum(axis) * torch.arange(side)).sum()
+        for axis, side in zip((2, 1), size, strict=True)
+    ]
+    top, left = (
+        min(max(round(13.5 - center.item()), 0), 28 - side)
+        for center, side in zip(centers, size, strict=True)
+    )
+    image = torch.zeros(1, 1, 28, 28)
+    image[0, 0, top : top + size[0], left : left + size[1]] = digit[0]
+    return image
+
+
 def imagenet_labels():
     """The 1000 class names of ImageNet (ILSVRC 2012), in the order of a classifier's outputs."""
     return list(VGG16_Weights.IMAGENET1K_V1.meta["categories"])

@@ -1,6 +1,8 @@
 """Sliders: every picture is computed beforehand, and the browser only switches between them.
 
 A step of a slider therefore needs no kernel: it is instant, and it works in an exported page.
+With the environment variable READING_EDITION set, the explorers also compute every picture that
+can be chosen, for pages without a kernel.
 """
 
 import asyncio
@@ -8,15 +10,19 @@ import base64
 import html
 import io
 import itertools
+import os
 import time
 
 import ipywidgets as widgets
 import torch
+from ipycanvas import Canvas
 from IPython import get_ipython
 from matplotlib import colormaps
-from PIL import Image
+from PIL import Image, ImageDraw
+from torchvision.transforms.v2 import functional as TF
 
 from helpers.attacks import fgsm, input_gradient, optimize_noise
+from helpers.data import center_digit, load_photo
 from helpers.evaluation import distortion, epsilon_sweep, probabilities
 from helpers.plotting import ADVERSARIAL, CLEAN, NOISE_MAP, RANDOM, verdict
 
@@ -51,40 +57,69 @@ _CSS = f"""<style>
 class Explorer(widgets.VBox):
     """A slider over finished pictures, beside controls whose choice makes new ones.
 
+    A subclass says in :meth:`render` what the pictures are.
+
     Args:
         description: the slider's label.
         steps: a string for each position of the slider.
-        render: called with the controls' values by name; yields the share of the work that is
-            done, a float, as often as it likes, and the HTML of each step, a string. A ValueError
-            that it raises is shown in the widget.
-        controls: widgets with a ``value``, under the names that ``render`` knows them by.
+        controls: widgets with a ``value``, under the names that ``render`` knows them by. In a
+            page without a kernel only one called ``picture`` works.
     """
 
-    def __init__(self, description, steps, render, **controls):
-        self._render, self._controls, self._filling = render, controls, None
-        layout = widgets.Layout()  # one for all frames: each would be a widget of its own
-        self._frames = [widgets.HTML(layout=layout) for _ in steps]
-        stack = widgets.Stack(self._frames, selected_index=0)
+    def __init__(self, description, steps, **controls):
+        self._controls, self._filling = controls, None
         self.slider = widgets.SelectionSlider(
             options=[(step, i) for i, step in enumerate(steps)],
             description=description,
             tooltip="Drag, or click and use the arrow keys",
             layout=widgets.Layout(width="98%", max_width="640px"),
         )
-        self._link = widgets.jslink((self.slider, "index"), (stack, "selected_index"))
+        exported = "READING_EDITION" in os.environ
+        # One layout and style for all frames: each would be a widget of its own.
+        shared = {"layout": widgets.Layout(), "style": widgets.HTML().style}
+        choices = controls["picture"].options if exported and "picture" in controls else [None]
+        self._pages = [[widgets.HTML(**shared) for _ in ["fixed", *steps]] for _ in choices]
+        stacks = [widgets.Stack(frames, selected_index=0) for _, *frames in self._pages]
+        self._links = [
+            widgets.jslink((self.slider, "index"), (stack, "selected_index")) for stack in stacks
+        ]
+        pages = widgets.Stack(
+            [
+                widgets.HBox([page[0], stack], layout=widgets.Layout(flex_flow="row wrap"))
+                for page, stack in zip(self._pages, stacks, strict=True)
+            ],
+            selected_index=0,
+        )
         self._progress = widgets.FloatProgress(
             max=1, description="computing", layout=widgets.Layout(display="none")
         )
         self._message = widgets.HTML()
+        shown = controls
+        if exported:
+            shown = {name: control for name, control in controls.items() if name == "picture"}
+            for picture in shown.values():
+                self._links.append(widgets.jslink((picture, "index"), (pages, "selected_index")))
         row = widgets.HBox(
-            [*controls.values(), self._progress, self._message],
-            layout=widgets.Layout(flex_flow="row wrap"),
+            [*shown.values(), self._progress], layout=widgets.Layout(flex_flow="row wrap")
         )
-        super().__init__([widgets.HTML(_CSS), row, self.slider, stack])
+        super().__init__([widgets.HTML(_CSS), row, self._message, self.slider, pages])
         _close_earlier(self)
-        self._show(list(self._render(**self._values())))
-        for control in controls.values():
-            control.observe(self._choose, "value")
+        for page, choice in zip(self._pages, choices, strict=True):
+            values = self._values()
+            if choice is not None:
+                values["picture"] = choice[1] if isinstance(choice, tuple) else choice
+            self._show(list(self.render(**values)), page)
+        if not exported:
+            for control in controls.values():
+                control.observe(self._choose, "value")
+
+    def render(self, **values):
+        """Compute the pictures for the controls' values.
+
+        Yields the share of the work that is done, a float, as often as it likes; then the HTML
+        that stays beside all steps, and that of each step. An error is shown in the widget.
+        """
+        raise NotImplementedError
 
     def __repr__(self):  # what viewers without widgets show
         labels = [label for label, _ in self.slider.options]
@@ -97,14 +132,12 @@ class Explorer(widgets.VBox):
         """Release every widget of the explorer, in the kernel and in the browser."""
         if self._filling:
             self._filling.cancel()
-        for widget in {self._link, *_tree(self)} - {self}:
-            widget.close()
-        super().close()
+        _close_all(self, *self._links)
 
     def _values(self):
         return {name: control.value for name, control in self._controls.items()}
 
-    def _choose(self, _change):
+    def _choose(self, _change=None):
         if self._filling:
             self._filling.cancel()  # the newest choice wins
         try:
@@ -117,27 +150,28 @@ class Explorer(widgets.VBox):
         started = time.monotonic()
         items = []
         try:
-            for item in self._render(**self._values()):
+            for item in self.render(**self._values()):
                 items.append(item)
-                if not isinstance(item, str):
+                if isinstance(item, float):
                     self._progress.value = item
                     if time.monotonic() - started > 0.5:
                         self._progress.layout.display = "flex"
                     await asyncio.sleep(0)
-            self._show(items)
-        except ValueError as error:
-            self._message.value = html.escape(str(error))
+            self._show(items, self._pages[0])
+            self._message.value = ""
+        except Exception as error:  # nobody sees a traceback from a callback
+            self._message.value = html.escape(str(error) or type(error).__name__)
         finally:
             self._progress.layout.display = "none"
 
-    def _show(self, items):
-        self._message.value = ""
+    @staticmethod
+    def _show(items, page):
         pictures = [item for item in items if isinstance(item, str)]
-        for frame, picture in zip(self._frames, pictures, strict=True):
-            frame.value = picture
+        for widget, picture in zip(page, pictures, strict=True):
+            widget.value = picture
 
 
-def epsilon_explorer(model, images, labels, epsilons, *, class_names=DIGITS, batch_size=64):
+class EpsilonExplorer(Explorer):
     """FGSM on a slider: original, noise, adversarial image and class probabilities by epsilon.
 
     Args:
@@ -147,127 +181,256 @@ def epsilon_explorer(model, images, labels, epsilons, *, class_names=DIGITS, bat
         epsilons: the positions of the slider, L-infinity radii in pixel units, rising from 0. For
             photographs they are written as k/255 too.
         class_names: K strings.
+        upload: offer a button to add a photograph of one's own; its label is what the model sees.
         batch_size: how many images go through the model at once.
-
-    Returns:
-        An :class:`Explorer` with the choice of picture, method and target.
     """
-    radii = torch.tensor(epsilons, dtype=images.dtype, device=images.device)
-    steps = [_epsilon_text(epsilon, images) for epsilon in epsilons]
 
-    def render(picture, method, target):
-        image, label = images[picture], labels[picture : picture + 1]
+    def __init__(
+        self, model, images, labels, epsilons, *, class_names=DIGITS, upload=False, batch_size=4
+    ):
+        self._model, self._class_names, self._batch_size = model, class_names, batch_size
+        self._radii = torch.tensor(epsilons, dtype=images.dtype, device=images.device)
+        self._steps = [_epsilon_text(epsilon, images) for epsilon in epsilons]
+        if "READING_EDITION" in os.environ and images.shape[1] == 3:
+            images, labels = images[:4], labels[:4]  # a page of more would be slow to load
+        self._pictures = {
+            f"{i + 1}: {class_names[label]}": (images[i : i + 1], labels[i : i + 1])
+            for i, label in enumerate(labels)
+        }
+        controls = {
+            "picture": _picture_choice(self._pictures),
+            "method": widgets.Dropdown(
+                options=[
+                    ("FGSM, away from the true class", "fgsm"),
+                    ("FGSM, towards the target", "targeted"),
+                    ("random signs", "random"),
+                ],
+                description="noise",
+                tooltip="Which noise is added",
+            ),
+            "target": _target_choice(class_names),
+        }
+        widgets.dlink(
+            (controls["method"], "value"),
+            (controls["target"], "disabled"),
+            lambda method: method != "targeted",
+        )
+        super().__init__("epsilon", self._steps, **controls)
+        if upload and "READING_EDITION" not in os.environ:
+            self._upload = widgets.FileUpload(
+                accept="image/*", description="your photograph", tooltip="Add a picture file"
+            )
+            self._upload.observe(self._take_upload, "value")
+            self.children[1].children += (self._upload,)
+
+    def render(self, picture, method, target):
+        image, label = self._pictures[picture]
         if method == "random":
             direction = _random_signs(image)
         elif method == "targeted":
-            direction = -input_gradient(model, image[None], torch.full_like(label, target))
+            direction = -input_gradient(self._model, image, torch.full_like(label, target))
         else:
-            direction = input_gradient(model, image[None], label)
-        shape = (len(radii), -1, -1, -1)
-        adv_images = fgsm(image.expand(shape), radii, direction.expand(shape))
+            direction = input_gradient(self._model, image, label)
+        shape = (len(self._radii), -1, -1, -1)
+        adv_images = fgsm(image.expand(shape), self._radii, direction.expand(shape))
         found = []
-        for batch in adv_images.split(batch_size):
-            found.append(probabilities(model, batch, batch_size=batch_size))
-            yield sum(map(len, found)) / len(radii)
+        for batch in adv_images.split(self._batch_size if image.shape[1] == 3 else len(adv_images)):
+            yield len(found) * self._batch_size / len(adv_images)
+            found.append(probabilities(self._model, batch))
         found = torch.cat(found)
-        flips = _flips(found.argmax(1) != label, steps)
-        yield from _frames(image, adv_images, found, label.item(), class_names, steps, flips)
+        notes = _flips(found.argmax(1) != label, self._steps)
+        yield from _frames(
+            image[0], adv_images, found, label.item(), self._class_names, self._steps, notes
+        )
 
-    method = widgets.Dropdown(
-        options=[
-            ("FGSM, away from the true class", "fgsm"),
-            ("FGSM, towards the target", "targeted"),
-            ("random signs", "random"),
-        ],
-        description="noise",
-        tooltip="Which noise is added",
-    )
-    target = _target_choice(class_names)
-    widgets.dlink((method, "value"), (target, "disabled"), lambda value: value != "targeted")
-    picture = _picture_choice(labels, class_names)
-    return Explorer("epsilon", steps, render, picture=picture, method=method, target=target)
+    def add(self, name, image):
+        """Add a picture (1, C, H, W), or replace the one of this name, and attack it.
+
+        Its label is what the model sees in it.
+        """
+        label = probabilities(self._model, image).argmax(1)
+        self._pictures[name] = (image, label)
+        picture = self._controls["picture"]
+        if name in picture.options:
+            if picture.value == name:
+                return self._choose()
+        else:
+            picture.options = list(self._pictures)
+        picture.value = name
+
+    def _take_upload(self, change):
+        for upload in change["new"]:
+            try:
+                self.add(upload["name"], load_photo(upload))
+            except ValueError as error:
+                self._message.value = html.escape(str(error))
 
 
-def penalty_explorer(model, images, labels, weights, *, lr=0.008, steps=1000):
+class PenaltyExplorer(Explorer):
     """Optimised noise by the weight of its penalty: the noise, its distortion, its success.
 
     Args:
-        model, images, labels: digits, as in :func:`epsilon_explorer`.
+        model, images, labels: digits, as in :class:`EpsilonExplorer`.
         weights: the positions of the slider, values of c.
         lr, steps: as in :func:`helpers.attacks.optimize_noise`.
-
-    Returns:
-        An :class:`Explorer` with the choice of picture and target.
     """
-    c = torch.tensor(weights, dtype=images.dtype, device=images.device)
 
-    def render(picture, target):
-        image = images[picture].expand(len(c), -1, -1, -1)
-        targets = torch.full((len(c),), target, device=images.device)
-        noise = optimize_noise(model, image, targets, c=c, lr=lr, steps=steps)
+    def __init__(self, model, images, labels, weights, *, lr=0.008, steps=1000):
+        self._model, self._images, self._labels = model, images, labels
+        self._c = torch.tensor(weights, dtype=images.dtype, device=images.device)
+        self._options = {"lr": lr, "steps": steps}
+        self._steps = [f"{weight:.3g}" for weight in weights]
+        names = {f"{i + 1}: {label}": i for i, label in enumerate(labels)}
+        target = _target_choice(DIGITS)
+        target.value = (labels[0].item() + 1) % 10
+        super().__init__("weight c", self._steps, picture=_picture_choice(names), target=target)
+
+    def render(self, picture, target):
+        i = int(picture.partition(":")[0]) - 1
+        image = self._images[i].expand(len(self._c), -1, -1, -1)
+        targets = torch.full((len(self._c),), target, device=image.device)
+        noise = optimize_noise(self._model, image, targets, c=self._c, **self._options)
         adv_images = (image + noise).clamp(0, 1)
-        found = probabilities(model, adv_images)
-        outcomes = [
+        found = probabilities(self._model, adv_images)
+        notes = [
             f"distortion {size:.4f}, target {target} {'reached' if hit else 'not reached'}"
             for size, hit in zip(distortion(noise), found.argmax(1) == target, strict=True)
         ]
-        label = labels[picture].item()
-        yield from _frames(image[0], adv_images, found, label, DIGITS, texts, outcomes)
-
-    texts = [f"{weight:g}" for weight in weights]
-    picture, target = _picture_choice(labels, DIGITS), _target_choice(DIGITS)
-    target.value = (labels[0].item() + 1) % 10
-    return Explorer("weight c", texts, render, picture=picture, target=target)
+        label = self._labels[i].item()
+        yield from _frames(image[0], adv_images, found, label, DIGITS, self._steps, notes)
 
 
-def sweep_explorer(model, images, labels, epsilons, *, shown=10):
+class SweepExplorer(Explorer):
     """The accuracy on all images by epsilon, and what becomes of the first few of them.
 
     Args:
-        model, images, labels, epsilons: digits, as in :func:`epsilon_explorer`.
+        model, images, labels, epsilons: digits, as in :class:`EpsilonExplorer`.
         shown: how many of the images are shown.
-
-    Returns:
-        An :class:`Explorer`.
     """
-    steps = [_epsilon_text(epsilon, images) for epsilon in epsilons]
 
-    def render():
-        attacked = epsilon_sweep(model, images, labels, epsilons)
-        control = epsilon_sweep(model, images, labels, epsilons, data_grad=_random_signs(images))
-        data_grad = input_gradient(model, images[:shown], labels[:shown])
-        for i, step in enumerate(steps):
-            adv_images = fgsm(images[:shown], epsilons[i], data_grad)
-            guesses = probabilities(model, adv_images).argmax(1)
+    def __init__(self, model, images, labels, epsilons, *, shown=10):
+        self._model, self._images, self._labels = model, images, labels
+        self._epsilons, self._shown = epsilons, shown
+        super().__init__("epsilon", [_epsilon_text(epsilon, images) for epsilon in epsilons])
+
+    def render(self):
+        model, images, labels = self._model, self._images, self._labels
+        signs = _random_signs(images)
+        attacked = epsilon_sweep(model, images, labels, self._epsilons)
+        control = epsilon_sweep(model, images, labels, self._epsilons, data_grad=signs)
+        first = images[: self._shown]
+        data_grad = input_gradient(model, first, labels[: self._shown])
+        yield ""
+        for epsilon, fooled, tossed in zip(self._epsilons, attacked, control, strict=True):
+            adv_images = fgsm(first, epsilon, data_grad)
             figures = []
-            for image, guess, label in zip(adv_images, guesses, labels, strict=False):
+            for image, guess, label in zip(
+                adv_images, probabilities(model, adv_images).argmax(1), labels, strict=False
+            ):
                 says = verdict(guess.item(), label.item())
-                alt = f"a {label} at epsilon {step}, predicted {says}"
+                alt = f"a {label} at epsilon {epsilon:.3f}, predicted {says}"
                 figures.append(_figure(_pixels(image), alt, says))
-            bars = _bar("FGSM", attacked[i], ADVERSARIAL) + _bar("random", control[i], RANDOM)
+            bars = _bar("FGSM", fooled, ADVERSARIAL) + _bar("random", tossed, RANDOM)
             yield _frame("row", figures, f"accuracy on {len(images):,} images{bars}")
 
-    return Explorer("epsilon", steps, render)
+
+class DigitPad(widgets.VBox):
+    """A canvas to draw a digit on, what the model sees in it, and FGSM on it.
+
+    Args:
+        model, images, labels, epsilons: digits, as in :class:`EpsilonExplorer`, from which one can
+            choose before drawing.
+    """
+
+    SIDE, PEN = 196, 16  # of the canvas and of the stroke, in pixels
+
+    def __init__(self, model, images, labels, epsilons):
+        if "READING_EDITION" in os.environ:
+            super().__init__([widgets.HTML("To draw a digit, run the notebook.")])
+            return
+        self._model, self._pen = model, None
+        self._canvas = Canvas(width=self.SIDE, height=self.SIDE)
+        self._canvas.layout = widgets.Layout(width=f"{self.SIDE}px", height=f"{self.SIDE}px")
+        self._canvas.line_cap = "round"
+        self._canvas.line_width = self.PEN
+        self._canvas.on_mouse_down(self._press)
+        self._canvas.on_mouse_move(self._move)
+        self._canvas.on_mouse_up(self._lift)
+        self._canvas.on_mouse_out(self._lift)
+        self._canvas.on_touch_start(lambda points: self._press(*points[0]))
+        self._canvas.on_touch_move(lambda points: self._move(*points[0]))
+        self._canvas.on_touch_end(lambda points: self._lift())
+        clear = widgets.Button(description="clear", tooltip="Wipe the canvas")
+        clear.on_click(lambda _: self._clear())
+        self._guess = widgets.HTML()
+        self.explorer = EpsilonExplorer(model, images, labels, epsilons)
+        self._clear()
+        pad = widgets.HBox(
+            [widgets.VBox([self._canvas, clear]), self._guess],
+            layout=widgets.Layout(flex_flow="row wrap"),
+        )
+        super().__init__([pad, self.explorer])
+        _close_earlier(self)
+
+    def close(self):
+        """Release every widget of the pad, in the kernel and in the browser."""
+        _close_all(self)
+
+    def __repr__(self):  # what viewers without widgets show
+        return "A canvas for a digit of your own. Run this cell to draw."
+
+    def _clear(self):
+        self._drawing = Image.new("L", (self.SIDE, self.SIDE))  # what the canvas shows
+        self._canvas.fill_style = "black"
+        self._canvas.stroke_style = "white"
+        self._canvas.fill_rect(0, 0, self.SIDE, self.SIDE)
+        self._guess.value = '<div class="adv">Draw a digit in the black square.</div>'
+
+    def _press(self, x, y):
+        self._pen = x, y
+        self._move(x, y)
+
+    def _move(self, x, y):
+        if self._pen is None:
+            return
+        self._canvas.stroke_line(*self._pen, x, y)
+        pen = ImageDraw.Draw(self._drawing)
+        pen.line([self._pen, (x, y)], fill=255, width=self.PEN)
+        pen.circle((x, y), self.PEN / 2, fill=255)  # Pillow's lines end bluntly
+        self._pen = x, y
+        self._look()
+
+    def _lift(self, *_):
+        if self._pen is not None:
+            self._pen = None
+            self.explorer.add("your digit", self._look())
+
+    def _look(self):
+        """Show what the model sees in the drawing; returns the drawing as an image of MNIST."""
+        image = center_digit(TF.pil_to_tensor(self._drawing)[0] / 255)
+        found = probabilities(self._model, image)[0]
+        guess = found.argmax().item()
+        bars = "".join(_bar(DIGITS[k], found[k].item(), CLEAN, k == guess) for k in range(10))
+        figure = _figure(_pixels(image[0]), f"your digit, read as {guess}", f"read as {guess}")
+        self._guess.value = _frame("digit", [figure], bars)
+        return image
 
 
 def _frames(image, adv_images, found, label, class_names, steps, notes):
-    """The HTML of every step: original, noise, adversarial image, probabilities and a note."""
+    """The HTML of the original, then of each step: noise, result, probabilities and a note."""
     photo = len(image) == 3
     noise = adv_images - image
     amplification = 1 / max(noise.abs().max().item(), 1e-6)
-    original = _figure(
-        _pixels(image),
-        f"original image of a {class_names[label]}",
-        f"original: {class_names[label]}",
-    )
-    frames = []
+    name = class_names[label]
+    original = _figure(_pixels(image), f"original image of a {name}", f"original: {name}")
+    kind = "photo" if photo else "digit"
+    yield f'<div class="adv {kind}">{original}</div>'
     for adv_image, its_noise, values, step, note in zip(
         adv_images, noise, found, steps, notes, strict=True
     ):
         guess = values.argmax().item()
         says = f"{verdict(guess, label, class_names)} {values[guess]:.1%}"
         figures = [
-            original,
             _figure(
                 _noise_pixels(its_noise, amplification),
                 f"noise at {step}, amplified {amplification:.3g} times",
@@ -280,8 +443,7 @@ def _frames(image, adv_images, found, label, class_names, steps, notes):
             _bar(class_names[k], values[k].item(), CLEAN if k == label else ADVERSARIAL, k == label)
             for k in classes
         )
-        frames.append(_frame("photo" if photo else "digit", figures, bars, note))
-    return frames
+        yield _frame(kind, figures, bars, note)
 
 
 def _frame(kind, figures, bars, note=""):
@@ -336,7 +498,7 @@ def _data_url(pixels):
     """A digit loses nothing as PNG; a photograph's PNG would be ten times the size of its JPEG."""
     kind = "png" if len(pixels) < 100 else "jpeg"
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind, quality=90)
+    Image.fromarray(pixels).save(buffer, kind, quality=75)
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
@@ -348,11 +510,9 @@ def _random_signs(images):
     return torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(images)
 
 
-def _picture_choice(labels, class_names):
+def _picture_choice(names):
     return widgets.Dropdown(
-        options=[(f"{i + 1}: {class_names[label]}", i) for i, label in enumerate(labels)],
-        description="picture",
-        tooltip="Which picture is attacked",
+        options=list(names), description="picture", tooltip="Which picture is attacked"
     )
 
 
@@ -364,23 +524,32 @@ def _target_choice(class_names):
     )
 
 
-def _close_earlier(explorer):
-    """Close the explorers that earlier runs of the same cell have made."""
+_LIVE = {}  # cell id: (id of its last run, what this run has made)
+
+
+def _close_earlier(widget):
+    """Close what earlier runs of the same cell have made, and remember this widget."""
     shell = get_ipython()
     parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
     cell = parent.get("metadata", {}).get("cellId")
     if cell is None:  # not run from a notebook's page
         return
     run = parent["header"]["msg_id"]
-    earlier, explorers = _LIVE.get(cell, (run, []))
+    earlier, made = _LIVE.get(cell, (run, []))
     if earlier != run:
-        for old in explorers:
+        for old in made:
             old.close()
-        explorers = []
-    _LIVE[cell] = (run, [*explorers, explorer])
+        made = []
+    _LIVE[cell] = (run, [*made, widget])
 
 
-_LIVE = {}  # cell id: (id of its last run, the explorers that this run has made)
+def _close_all(widget, *others):
+    for part in {*others, *_tree(widget)} - {widget}:
+        if not isinstance(part, Explorer):
+            widgets.Widget.close(part)
+        else:
+            part.close()
+    widgets.Widget.close(widget)
 
 
 def _tree(value):
