@@ -40,20 +40,31 @@ def training_curves(history):
     Args:
         history: what :func:`helpers.models.train_mlp` returns.
     """
-    epochs = range(1, len(history["loss"]) + 1)
-    loss, percent = history["loss"], [100 * value for value in history["accuracy"]]
+    panels = {"training loss (nats)": (history["loss"], RANDOM)}
+    if history["accuracy"]:
+        panels["test accuracy (%)"] = ([100 * value for value in history["accuracy"]], CLEAN)
+    return curves(range(1, len(history["loss"]) + 1), panels, xlabel="epoch")
+
+
+def curves(x, panels, *, xlabel, xscale="linear"):
+    """Curves over the same x, each in a panel of its own.
+
+    Args:
+        x: the positions.
+        panels: ``{label of the y axis: (values, colour)}``.
+        xscale: ``"linear"`` (every position gets a tick) or ``"log"``.
+    """
     figure = Figure(figsize=(WIDTH, 3.4))
-    left, *right = figure.subplots(1, 2 if percent else 1, squeeze=False)[0]
-    left.plot(epochs, loss, "o-", color=RANDOM)
-    left.set(xlabel="epoch", ylabel="training loss (nats)", xticks=epochs, ylim=(0, None))
-    described = (
-        f"Over {len(epochs)} epochs the training loss goes from {loss[0]:.3f} to {loss[-1]:.3f}"
-    )
-    for axis in right:
-        axis.plot(epochs, percent, "o-", color=CLEAN)
-        axis.set(xlabel="epoch", ylabel="test accuracy (%)", xticks=epochs)
-        described += f", the test accuracy from {percent[0]:.1f} to {percent[-1]:.1f} percent"
-    return _described(figure, f"{described}.")
+    sentences = []
+    for axis, (label, (values, color)) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        axis.plot(x, values, "o-", color=color)
+        axis.set(xlabel=xlabel, ylabel=label, xscale=xscale)
+        if xscale == "linear":
+            axis.set_xticks(x)
+        sentences.append(f"{label} from {values[0]:.3g} to {values[-1]:.3g}")
+    return _described(figure, f"By {xlabel}: {'; '.join(sentences)}.")
 
 
 def image_grid(images, titles=None, *, columns=10, row_labels=None, size=None, caption=None):
@@ -70,7 +81,12 @@ def image_grid(images, titles=None, *, columns=10, row_labels=None, size=None, c
     rows = -(-len(images) // columns)
     size = size or WIDTH / columns
     lines = max((title.count("\n") + 1 for title in titles), default=0) if titles else 0
-    figure = Figure(figsize=(columns * size, rows * (size + 0.2 * lines)))
+    titled = (
+        rows
+        if not titles
+        else sum(any(titles[i : i + columns]) for i in range(0, len(titles), columns))
+    )
+    figure = Figure(figsize=(columns * size, rows * size + titled * 0.2 * lines))
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
@@ -80,7 +96,7 @@ def image_grid(images, titles=None, *, columns=10, row_labels=None, size=None, c
             axis.set_title(titles[i])
     for axis, label in zip(axes[:, 0], row_labels or [], strict=False):
         axis.text(-0.15, 0.5, label, transform=axis.transAxes, ha="right", va="center")
-    described = f": {', '.join(titles)}".replace("\n", " ") if titles else ""
+    described = f": {', '.join(filter(None, titles))}".replace("\n", " ") if titles else ""
     return _described(figure, f"A grid of {len(images)} images{described}.", caption)
 
 
@@ -115,7 +131,7 @@ def noise_maps(maps, *, unit):
 
     Args:
         maps: ``{title: tensor (1, H, W)}``; one without negative values is shown as an image.
-        unit: what the colours mean, written at the colour bars.
+        unit: what the colours mean, written below.
     """
     figure = Figure(figsize=(WIDTH, WIDTH / len(maps) * 0.92))
     axes = figure.subplots(1, len(maps), squeeze=False)[0]
@@ -127,8 +143,8 @@ def noise_maps(maps, *, unit):
         limit = values.abs().max().item()
         shown = axis.imshow(_array(values), cmap=NOISE_MAP, vmin=-limit, vmax=limit)
         axis.axis("off")
-        figure.colorbar(shown, ax=axis, label=unit, shrink=0.8)
-    return _described(figure, f"Side by side: {'; '.join(maps)}.")
+        figure.colorbar(shown, ax=axis, shrink=0.8)
+    return _described(figure, f"Side by side: {'; '.join(maps)}.", f"colours: {unit}")
 
 
 def attack_rows(image, attacked, probabilities, label, class_names, *, caption=None):

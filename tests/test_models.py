@@ -1,5 +1,6 @@
 import copy
 import socket
+import threading
 import time
 import urllib.request
 
@@ -16,7 +17,7 @@ MLP = helper_and_notebook(models.MLP, "01_train_mlp")
 # The MLP and its training.
 
 
-def test_the_mlp_is_the_seeds(MLP):
+def test_the_mlp_has_784_1000_and_10_units(MLP):
     shapes = {name: tuple(weight.shape) for name, weight in MLP().state_dict().items()}
     assert shapes == {
         "fc1.weight": (1000, 784),
@@ -252,8 +253,15 @@ def test_a_download_that_stalls_is_given_up(silent_proxy, capsys, monkeypatch):
 
 def test_a_name_that_is_never_looked_up_is_given_up(cache, capsys, monkeypatch):
     monkeypatch.delenv("https_proxy")
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_args, **_options: time.sleep(60))
+    answered = threading.Event()
+
+    def never_look_up(*_args, **_options):
+        answered.wait(60)
+        raise OSError("no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", never_look_up)
     assert "no answer in 1 seconds" in notice_after_loading(capsys)
+    answered.set()
 
 
 DAMAGED = {
