@@ -105,7 +105,7 @@ def center_digit(drawing):
     """Scale and centre a drawn digit as MNIST's makers did.
 
     The digit is scaled to fit a box of 20 x 20 pixels and placed into 28 x 28 so that its centre
-    of mass is in the middle.
+    of mass is at pixel (14, 14), as that of MNIST's images is to a third of a pixel.
 
     Args:
         drawing: (H, W) in [0, 1], white on black.
@@ -126,20 +126,13 @@ def center_digit(drawing):
         raise ValueError("drawing must not be empty")
     digit = drawing[None, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = 20 / max(digit.shape)
-    size = [max(1, round(side * scale)) for side in digit.shape[1:]]
-    digit = TF.resize(digit, size, antialias=True).clamp(0, 1)
-    weights = digit / digit.sum()
-    centers = [
-        (weights.sum(axis) * torch.arange(side)).sum()
-        for axis, side in zip((2, 1), size, strict=True)
-    ]
-    top, left = (
-        min(max(round(13.5 - center.item()), 0), 28 - side)
-        for center, side in zip(centers, size, strict=True)
-    )
-    image = torch.zeros(1, 1, 28, 28)
-    image[0, 0, top : top + size[0], left : left + size[1]] = digit[0]
-    return image
+    height, width = (max(1, round(side * scale)) for side in digit.shape[1:])
+    digit = TF.resize(digit, [height, width], antialias=True)[0].clamp(0, 1)
+    image = drawing.new_zeros(1, 1, 28, 28)
+    top = _centered(digit.sum(1), height)
+    left = _centered(digit.sum(0), width)
+    image[0, 0, top : top + height, left : left + width] = digit
+    return image.to(torch.get_default_device())
 
 
 def imagenet_labels():
@@ -180,6 +173,12 @@ def check_labels(labels, images, name="labels"):
         raise ValueError(f"{name} are on {labels.device} and the images are on {images.device}")
     if labels.numel() and labels.min() < 0:
         raise ValueError(f"{name} must not be negative, got {labels.min().item()}")
+
+
+def _centered(mass, side):
+    """Where ``side`` pixels of these masses begin, so that their centre of mass is pixel 14."""
+    center = (mass * torch.arange(side, device=mass.device)).sum() / mass.sum()
+    return min(max(round(14 - center.item()), 0), 28 - side)
 
 
 def _read_idx(name, md5, header):

@@ -74,9 +74,10 @@ class Explorer(widgets.VBox):
             tooltip="Drag, or click and use the arrow keys",
             layout=widgets.Layout(width="98%", max_width="640px"),
         )
-        exported = "READING_EDITION" in os.environ
+        self._message = widgets.HTML()
         # One layout and style for all frames: each would be a widget of its own.
-        shared = {"layout": widgets.Layout(), "style": widgets.HTML().style}
+        shared = {"layout": self._message.layout, "style": self._message.style}
+        exported = "READING_EDITION" in os.environ
         choices = controls["picture"].options if exported and "picture" in controls else [None]
         self._pages = [[widgets.HTML(**shared) for _ in ["fixed", *steps]] for _ in choices]
         stacks = [widgets.Stack(frames, selected_index=0) for _, *frames in self._pages]
@@ -93,7 +94,6 @@ class Explorer(widgets.VBox):
         self._progress = widgets.FloatProgress(
             max=1, description="computing", layout=widgets.Layout(display="none")
         )
-        self._message = widgets.HTML()
         shown = controls
         if exported:
             shown = {name: control for name, control in controls.items() if name == "picture"}
@@ -107,7 +107,7 @@ class Explorer(widgets.VBox):
         for page, choice in zip(self._pages, choices, strict=True):
             values = self._values()
             if choice is not None:
-                values["picture"] = choice[1] if isinstance(choice, tuple) else choice
+                values["picture"] = choice
             self._show(list(self.render(**values)), page)
         if not exported:
             for control in controls.values():
@@ -350,7 +350,7 @@ class DigitPad(widgets.VBox):
             return
         self._model, self._pen = model, None
         self._canvas = Canvas(width=self.SIDE, height=self.SIDE)
-        self._canvas.layout = widgets.Layout(width=f"{self.SIDE}px", height=f"{self.SIDE}px")
+        self._canvas.layout.width = self._canvas.layout.height = f"{self.SIDE}px"
         self._canvas.line_cap = "round"
         self._canvas.line_width = self.PEN
         self._canvas.on_mouse_down(self._press)
@@ -507,7 +507,8 @@ def _epsilon_text(epsilon, images):
 
 
 def _random_signs(images):
-    return torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(images)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(images.shape, generator=generator, device="cpu").to(images)
 
 
 def _picture_choice(names):
@@ -544,20 +545,17 @@ def _close_earlier(widget):
 
 
 def _close_all(widget, *others):
+    """Close a widget with all that is in it."""
     for part in {*others, *_tree(widget)} - {widget}:
-        if not isinstance(part, Explorer):
-            widgets.Widget.close(part)
-        else:
-            part.close()
+        part.close()
     widgets.Widget.close(widget)
 
 
-def _tree(value):
-    """All widgets in a trait's value, children, layouts and styles included."""
-    if isinstance(value, widgets.Widget):
-        yield value
-        for key in value.keys:
-            yield from _tree(getattr(value, key))
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _tree(item)
+def _tree(widget):
+    """A widget, its children, and their layouts and styles."""
+    yield widget
+    for name in ("layout", "style"):
+        if hasattr(widget, name):
+            yield getattr(widget, name)
+    for child in getattr(widget, "children", ()):
+        yield from _tree(child)

@@ -320,3 +320,43 @@ def test_the_thousand_class_names_come_in_the_models_order(photos):
     lowercase = [name.lower() for name in names]
     assert len(photos) >= 6
     assert {name.replace("_", " ") for name in photos} <= set(lowercase)
+
+
+# A drawn digit.
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_a_drawn_digit_becomes_an_image_of_mnist_again(mnist, mlp, index):
+    digit = mnist[0][index, 0]
+    drawing = torch.zeros(300, 300)
+    large = digit.repeat_interleave(5, 0).repeat_interleave(5, 1)
+    drawing[20:160, 130:270] = large  # five times as large, and not in the middle
+    image = data.center_digit(drawing)
+    assert image.shape == (1, 1, 28, 28)
+    assert image.min() >= 0 <= image.max() <= 1
+    assert (image[0, 0] - digit).abs().mean() < 0.04
+    assert mlp(image).argmax(1) == mnist[1][index]
+
+
+def test_a_drawn_digit_fills_20_pixels_around_its_centre_of_mass():
+    drawing = torch.zeros(100, 200)
+    drawing[10:90, 30:40] = 1
+    image = data.center_digit(drawing)[0, 0]
+    rows, columns = image.sum(1), image.sum(0)
+    assert (rows > 0).sum() == 20
+    positions = torch.arange(28)
+    for mass in (rows, columns):
+        assert abs((mass * positions).sum() / mass.sum() - 14) <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("drawing", "message"),
+    [
+        (torch.zeros(50, 50), "drawing must not be empty"),
+        (torch.ones(1, 50, 50), r"drawing must have shape \(H, W\), got \(1, 50, 50\)"),
+        (2 * torch.ones(50, 50), r"drawing must lie in \[0, 1\]"),
+    ],
+)
+def test_a_wrong_drawing_is_named(drawing, message):
+    with pytest.raises(ValueError, match=message):
+        data.center_digit(drawing)
