@@ -37,7 +37,7 @@ def input_gradient(model, images, labels):
 
     Raises:
         TypeError, ValueError: images or labels of the wrong type, shape, range or device, or a
-            model whose output or gradient is not a finite (N, K).
+            model whose output is not (N, K) or whose gradient is not finite.
     """
     return gradient_and_logits(model, images, labels)[0]
 
@@ -73,8 +73,8 @@ def fgsm(images, epsilon, data_grad):
         ``adv_images`` of the images' shape, in [0, 1]; epsilon 0 gives the images themselves.
 
     Raises:
-        TypeError, ValueError: an epsilon that is negative or no number, images outside [0, 1],
-            or a gradient of another shape.
+        TypeError, ValueError: an epsilon that is negative or not a number, images outside [0, 1],
+            or a gradient of another shape or with NaN.
 
     Source: Goodfellow, Shlens and Szegedy 2014 (arXiv 1412.6572).
     """
@@ -165,8 +165,8 @@ def lbfgs_noise(
 
     Minimises ``c * |noise|^2 + cross_entropy(model(images + noise), targets)`` with
     ``images + noise`` in [0, 1], for the largest ``c`` whose minimiser is still classified as the
-    target. Every image has its own ``c``. (The paper's text asks for the least ``c``; what gives
-    the least noise is the largest one that still succeeds.)
+    target. Every image has its own ``c``. (The paper writes c|r|; the square is smooth at 0.
+    Its text asks for the least ``c``; what gives the least noise is the largest that succeeds.)
 
     Args:
         model, images, targets: as in :func:`optimize_noise`.
@@ -175,13 +175,13 @@ def lbfgs_noise(
             (by less than a tenth of it when the target is about to win or lose).
         steps: how many evaluations of the model an image may cost, over all its ``c``.
         memory: how many steps L-BFGS remembers.
-        chunk_size: how many images are worked on at once; they need room for about
-            ``2 * memory + 20`` times as many, besides what the model needs.
+        chunk_size: how many images are worked on at once; each takes the memory of about
+            ``2 * memory + 20`` images, besides what the model needs.
         progress: show a bar that counts finished images.
 
     Returns:
         noise, shaped like ``images``, with ``images + noise`` in [0, 1] to the last bit. It is zero
-        where the target was predicted already, and where it could not be reached. Interrupted, the
+        where the target clearly won already, and where it could not be reached. Interrupted, the
         function returns what it has found so far.
 
     Raises:

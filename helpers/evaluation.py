@@ -12,7 +12,10 @@ BATCH_SIZE = 500  # bounds the memory; no result depends on it
 
 
 def probabilities(model, images, *, batch_size=BATCH_SIZE):
-    """The class probabilities (N, K) that ``model`` gives to images (N, C, H, W) in [0, 1]."""
+    """The class probabilities (N, K) that ``model`` gives to images (N, C, H, W) in [0, 1].
+
+    Raises TypeError or ValueError for images of the wrong type, shape, range or device.
+    """
     check_images(images)
     check_model(model, images)
     with eval_mode(model), torch.no_grad():
@@ -113,6 +116,8 @@ def minimal_epsilon(
 
 def distortion(noise):
     """The size of each image's noise (N, C, H, W): the root of the mean of its squares, shape (N,).
+
+    In pixel units, from 0 to 1. Raises ValueError unless noise has four dimensions.
 
     Source: Szegedy et al. 2013 (arXiv 1312.6199), section 4.1.
     """

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import itertools
 import textwrap
 
 import matplotlib.style
@@ -12,7 +13,6 @@ from helpers.data import ASSETS
 
 # Distinct in hue and in lightness (Okabe and Ito's palette), the same from first to last notebook.
 CLEAN, ADVERSARIAL, RANDOM = "#0072B2", "#D55E00", "#7F7F7F"
-COLORS = {"clean": CLEAN, "adversarial": ADVERSARIAL, "random": RANDOM}
 NOISE_MAP = "coolwarm"  # diverging, and legible to the colour-blind
 WIDTH = 9.5  # inches: 950 pixels, which a projector's 1024 still shows whole
 RIGHT, WRONG = "✓", "✗"  # told apart by more than colour
@@ -31,7 +31,7 @@ def use_style():
 def verdict(prediction, label, class_names=None):
     """``"3 ✓"`` or ``"8 ✗"``: a prediction, and whether it is the label."""
     name = class_names[prediction] if class_names else int(prediction)
-    return f"{name} {RIGHT if prediction == label else WRONG}"
+    return f"{name}\N{NO-BREAK SPACE}{RIGHT if prediction == label else WRONG}"
 
 
 def training_curves(history):
@@ -40,7 +40,7 @@ def training_curves(history):
     Args:
         history: what :func:`helpers.models.train_mlp` returns.
     """
-    panels = {"training loss (nats)": (history["loss"], RANDOM)}
+    panels = {"training loss (nats)": (history["loss"], "black")}
     if history["accuracy"]:
         panels["test accuracy (%)"] = ([100 * value for value in history["accuracy"]], CLEAN)
     return curves(range(1, len(history["loss"]) + 1), panels, xlabel="epoch")
@@ -80,24 +80,24 @@ def image_grid(images, titles=None, *, columns=10, row_labels=None, size=None, c
     """
     rows = -(-len(images) // columns)
     size = size or WIDTH / columns
-    lines = max((title.count("\n") + 1 for title in titles), default=0) if titles else 0
-    titled = (
-        rows
-        if not titles
-        else sum(any(titles[i : i + columns]) for i in range(0, len(titles), columns))
-    )
+    titles = titles or [""] * len(images)
+    lines = max(title.count("\n") + bool(title) for title in titles)
+    titled = sum(any(titles[i : i + columns]) for i in range(0, len(titles), columns))
     figure = Figure(figsize=(columns * size, rows * size + titled * 0.2 * lines))
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
-    for i, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+    for axis, image, title in zip(axes.flat, images, titles, strict=False):
         _show(axis, image)
-        if titles:
-            axis.set_title(titles[i])
+        axis.set_title(title)
     for axis, label in zip(axes[:, 0], row_labels or [], strict=False):
         axis.text(-0.15, 0.5, label, transform=axis.transAxes, ha="right", va="center")
-    described = f": {', '.join(filter(None, titles))}".replace("\n", " ") if titles else ""
-    return _described(figure, f"A grid of {len(images)} images{described}.", caption)
+    described = f"A grid of {len(images)} images"
+    if any(titles):
+        described += f": {', '.join(filter(None, titles))}".replace("\n", " ")
+    if row_labels:
+        described += f". Rows: {', '.join(row_labels)}"
+    return _described(figure, f"{described}.", caption)
 
 
 def pair_grid(images, adv_images, titles, adv_titles, *, columns, caption=None):
@@ -110,41 +110,48 @@ def pair_grid(images, adv_images, titles, adv_titles, *, columns, caption=None):
     """
     rows = -(-len(images) // columns)
     size = WIDTH / (2.15 * columns)
-    figure = Figure(figsize=(WIDTH, rows * (size + 0.32)))
-    for i, panel in enumerate(figure.subfigures(rows, columns, squeeze=False).flat):
-        if i == len(images):
-            break
-        pair = panel.subplots(1, 2)
-        for axis, image, title, color in (
-            (pair[0], images[i], titles[i], CLEAN),
-            (pair[1], adv_images[i], adv_titles[i], ADVERSARIAL),
+    lines = 1
+    wrapped = []
+    for title in [*titles, *adv_titles]:
+        wrapped.append(textwrap.fill(title, int(12 * size)))
+        lines = max(lines, 1 + wrapped[-1].count("\n"))
+    figure = Figure(figsize=(WIDTH, rows * (size + 0.1 + 0.2 * lines)))
+    panels = figure.subfigures(rows, columns, squeeze=False).flat
+    for i, panel in enumerate(itertools.islice(panels, len(images))):
+        left, right = panel.subplots(1, 2)
+        _show(left, images[i])
+        _show(right, adv_images[i])
+        for axis, title, color in (
+            (left, wrapped[i], CLEAN),
+            (right, wrapped[len(images) + i], ADVERSARIAL),
         ):
-            _show(axis, image)
-            axis.set_title(textwrap.fill(title, int(11 * size)), color=color)
+            # The same number of lines everywhere keeps all images at one size.
+            axis.set_title("\n" * (lines - 1 - title.count("\n")) + title, color=color)
     described = ", ".join(f"{a} becomes {b}" for a, b in zip(titles, adv_titles, strict=True))
     alt_text = f"{len(images)} pairs of a clean and an adversarial image: {described}."
     return _described(figure, alt_text, caption)
 
 
-def noise_maps(maps, *, unit):
-    """Signed maps side by side in a diverging map with 0 in the middle, each with its scale.
+def noise_maps(image, maps, *, unit):
+    """An image, and signed maps beside it in a diverging map with 0 in the middle.
 
     Args:
-        maps: ``{title: tensor (1, H, W)}``; one without negative values is shown as an image.
+        image: (1, H, W) in [0, 1].
+        maps: ``{title: tensor (1, H, W)}``, each shown at its own scale.
         unit: what the colours mean, written below.
     """
-    figure = Figure(figsize=(WIDTH, WIDTH / len(maps) * 0.92))
-    axes = figure.subplots(1, len(maps), squeeze=False)[0]
+    panels = 1 + len(maps)
+    figure = Figure(figsize=(WIDTH, WIDTH / panels * 0.92))
+    first, *axes = figure.subplots(1, panels)
+    _show(first, image)
+    first.set_title("image")
     for axis, (title, values) in zip(axes, maps.items(), strict=True):
-        axis.set_title(title)
-        if values.min() >= 0:
-            _show(axis, values)
-            continue
-        limit = values.abs().max().item()
+        limit = values.abs().max().item() or 1
         shown = axis.imshow(_array(values), cmap=NOISE_MAP, vmin=-limit, vmax=limit)
+        axis.set_title(title)
         axis.axis("off")
         figure.colorbar(shown, ax=axis, shrink=0.8)
-    return _described(figure, f"Side by side: {'; '.join(maps)}.", f"colours: {unit}")
+    return _described(figure, f"An image, and beside it {'; '.join(maps)}.", f"colours: {unit}")
 
 
 def attack_rows(image, attacked, probabilities, label, class_names, *, caption=None):
@@ -191,7 +198,7 @@ def accuracy_curves(epsilons, curves, *, xlabel="epsilon (L∞, pixel units)", y
     for label, (accuracies, color, style) in curves.items():
         axis.plot(epsilons, [100 * a for a in accuracies], style, color=color, label=label)
     axis.set(xlabel=xlabel, ylabel=ylabel, ylim=(-2, 102), xticks=epsilons)
-    figure.legend(loc="outside upper center", ncols=2)
+    figure.legend(loc="outside upper center", ncols=2, handlelength=4)
     described = "; ".join(
         f"{label} from {100 * values[0]:.1f} to {100 * values[-1]:.1f} percent"
         for label, (values, _, _) in curves.items()
@@ -251,13 +258,14 @@ def _guess(probabilities, label, class_names):
 
 
 def _bars(axis, probabilities, label, class_names, color):
-    """Ten classes in their order, or the five likeliest of many; the true one in bold."""
+    """Ten classes in their order, or the five likeliest of many; the true one blue and bold."""
     if len(probabilities) > 10:
         classes = probabilities.topk(5).indices.tolist()
     else:
         classes = list(range(len(probabilities)))
     places = range(len(classes))
-    axis.barh(places, [100 * probabilities[i].item() for i in classes], color=color)
+    colors = [CLEAN if i == label else color for i in classes]
+    axis.barh(places, [100 * probabilities[i].item() for i in classes], color=colors)
     axis.set_yticks(
         places, [textwrap.shorten(class_names[i], 18, placeholder=" …") for i in classes]
     )

@@ -239,8 +239,9 @@ class EpsilonExplorer(Explorer):
             found.append(probabilities(self._model, batch))
         found = torch.cat(found)
         notes = _flips(found.argmax(1) != label, self._steps)
+        color = RANDOM if method == "random" else ADVERSARIAL
         yield from _frames(
-            image[0], adv_images, found, label.item(), self._class_names, self._steps, notes
+            image[0], adv_images, found, label.item(), self._class_names, self._steps, notes, color
         )
 
     def add(self, name, image):
@@ -416,7 +417,7 @@ class DigitPad(widgets.VBox):
         return image
 
 
-def _frames(image, adv_images, found, label, class_names, steps, notes):
+def _frames(image, adv_images, found, label, class_names, steps, notes, color=ADVERSARIAL):
     """The HTML of the original, then of each step: noise, result, probabilities and a note."""
     photo = len(image) == 3
     noise = adv_images - image
@@ -440,7 +441,7 @@ def _frames(image, adv_images, found, label, class_names, steps, notes):
         ]
         classes = values.topk(5).indices.tolist() if photo else range(len(values))
         bars = "".join(
-            _bar(class_names[k], values[k].item(), CLEAN if k == label else ADVERSARIAL, k == label)
+            _bar(class_names[k], values[k].item(), CLEAN if k == label else color, k == label)
             for k in classes
         )
         yield _frame(kind, figures, bars, note)

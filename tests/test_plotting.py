@@ -41,10 +41,10 @@ FIGURES = {
         PHOTOS, PHOTOS, TITLES, ADV_TITLES, columns=3
     ),
     "noise_maps": lambda: plotting.noise_maps(
-        {"digit": DIGITS[0], "FGSM": NOISE, "r": NOISE}, unit="change of the pixel"
+        DIGITS[0], {"FGSM": NOISE, "r": NOISE}, unit="change of the pixel"
     ),
     "noise_maps without noise": lambda: plotting.noise_maps(
-        {"none": 0 * NOISE, "FGSM": NOISE}, unit="change of the pixel"
+        DIGITS[0], {"none": 0 * NOISE}, unit="change of the pixel"
     ),
     "attack_rows": lambda: plotting.attack_rows(
         DIGITS[0], {"FGSM": DIGITS[1], "random signs": DIGITS[0]}, PROBABILITIES, 1, NAMES
