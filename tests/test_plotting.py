@@ -118,7 +118,7 @@ def test_a_notebook_shows_one_picture_with_its_alt_text(figure, monkeypatch):
 
 @pytest.mark.parametrize(
     ("prediction", "label", "class_names", "expected"),
-    [(3, 3, None, "3 ✓"), (8, 3, None, "8 ✗"), (1, 0, NAMES, "class 1 ✗")],
+    [(3, 3, None, "3\xa0✓"), (8, 3, None, "8\xa0✗"), (1, 0, NAMES, "class 1\xa0✗")],
 )
 def test_a_verdict_is_told_by_more_than_colour(prediction, label, class_names, expected):
     assert plotting.verdict(prediction, label, class_names) == expected
