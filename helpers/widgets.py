@@ -80,7 +80,10 @@ class Explorer(widgets.VBox):
         exported = "READING_EDITION" in os.environ
         choices = controls["picture"].options if exported and "picture" in controls else [None]
         self._pages = [[widgets.HTML(**shared) for _ in ["fixed", *steps]] for _ in choices]
-        stacks = [widgets.Stack(frames, selected_index=0) for _, *frames in self._pages]
+        beside = widgets.Layout(flex="1 1 400px", min_width="0")
+        stacks = [
+            widgets.Stack(frames, selected_index=0, layout=beside) for _, *frames in self._pages
+        ]
         self._links = [
             widgets.jslink((self.slider, "index"), (stack, "selected_index")) for stack in stacks
         ]
