@@ -86,7 +86,7 @@ def fgsm(images, epsilon, data_grad):
 
 def sign_step(images, epsilon, signs):
     """The step of :func:`fgsm` without its checks, for loops over many epsilons."""
-    return (images + epsilon * signs).clamp(0, 1).detach()
+    return (epsilon * signs).add_(images).clamp_(0, 1).detach()
 
 
 def fgsm_attack(model, images, labels, epsilon, *, targeted=False):
@@ -265,6 +265,8 @@ def _search(model, images, targets, found, *, precision, tolerance, steps, memor
     c = _dot(data_grad, data_grad) / (8 * loss)
     low, high = torch.zeros_like(c), torch.full_like(c, math.inf)  # c that succeeded, c that failed
     least = torch.full_like(c, math.inf)  # |noise|^2 of what was found
+    # How fast the lead falls per unit of log c at the boundary: exact for two linear classes.
+    fall = lead / (lead / 2 - 1)
     step, scale, pairs = torch.ones_like(c), 1 / (4 * c), deque(maxlen=memory)
     done = lead > 0
 
@@ -272,9 +274,10 @@ def _search(model, images, targets, found, *, precision, tolerance, steps, memor
         if done.any():  # drop the finished images from the batch
             keep = ~done.squeeze(1)
             bar.update(len(row) - int(keep.sum()))
-            state = x, targets, row, noise, loss, data_grad, lead, c, low, high, least, scale, step
-            state = (part[keep] for part in state)
-            x, targets, row, noise, loss, data_grad, lead, c, low, high, least, scale, step = state
+            state = x, targets, row, noise, loss, data_grad, lead, fall
+            x, targets, row, noise, loss, data_grad, lead, fall = (part[keep] for part in state)
+            state = c, low, high, least, scale, step
+            c, low, high, least, scale, step = (part[keep] for part in state)
             pairs = deque(([part[keep] for part in pair] for pair in pairs), maxlen=memory)
         if len(row) == 0:
             break
@@ -305,9 +308,9 @@ def _search(model, images, targets, found, *, precision, tolerance, steps, memor
         data_grad = torch.where(accept, trial_data_grad, data_grad)
         lead = torch.where(accept, trial_lead, lead)
 
-        # The search on c. Near the boundary the lead falls by about 2 per unit of log c, which
-        # gives Newton's next c for a lead just above 0; if that is outside the bracket, bisect.
-        change = ((lead - precision) / 2).clamp(-math.log(2), math.log(2))
+        # The search on c: Newton's next c for a lead just above 0; if that is outside the
+        # bracket, bisect.
+        change = (lead / fall - precision / 2).clamp(-math.log(2), math.log(2))
         converged = gain.abs() <= tolerance * (0.1 + change.abs()) * value
         success, size = converged & (lead > 0), _dot(noise, noise)
         better = (success & (size < least)).squeeze(1)

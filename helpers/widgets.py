@@ -21,7 +21,7 @@ from matplotlib import colormaps
 from PIL import Image, ImageDraw
 from torchvision.transforms.v2 import functional as TF
 
-from helpers.attacks import fgsm, input_gradient, optimize_noise
+from helpers.attacks import fgsm, gradient_and_logits, input_gradient, optimize_noise
 from helpers.data import center_digit, load_photo
 from helpers.evaluation import distortion, epsilon_sweep, probabilities
 from helpers.plotting import ADVERSARIAL, CLEAN, NOISE_MAP, RANDOM, verdict
@@ -185,13 +185,12 @@ class EpsilonExplorer(Explorer):
             photographs they are written as k/255 too.
         class_names: K strings.
         upload: offer a button to add a photograph of one's own; its label is what the model sees.
-        batch_size: how many images go through the model at once.
     """
 
-    def __init__(
-        self, model, images, labels, epsilons, *, class_names=DIGITS, upload=False, batch_size=4
-    ):
-        self._model, self._class_names, self._batch_size = model, class_names, batch_size
+    def __init__(self, model, images, labels, epsilons, *, class_names=DIGITS, upload=False):
+        self._model, self._class_names = model, class_names
+        # Between two batches a newer choice is heard.
+        self._batch_size = 4 if images.shape[1] == 3 else 500
         self._radii = torch.tensor(epsilons, dtype=images.dtype, device=images.device)
         self._steps = [_epsilon_text(epsilon, images) for epsilon in epsilons]
         if "READING_EDITION" in os.environ and images.shape[1] == 3:
@@ -228,16 +227,19 @@ class EpsilonExplorer(Explorer):
 
     def render(self, picture, method, target):
         image, label = self._pictures[picture]
+        found = []
         if method == "random":
             direction = _random_signs(image)
-        elif method == "targeted":
-            direction = -input_gradient(self._model, image, torch.full_like(label, target))
         else:
-            direction = input_gradient(self._model, image, label)
+            aim = torch.full_like(label, target) if method == "targeted" else label
+            direction, logits = gradient_and_logits(self._model, image, aim)
+            if method == "targeted":
+                direction = -direction
+            if self._radii[0] == 0:
+                found.append(logits.softmax(1))  # known from the gradient's pass
         shape = (len(self._radii), -1, -1, -1)
         adv_images = fgsm(image.expand(shape), self._radii, direction.expand(shape))
-        found = []
-        for batch in adv_images.split(self._batch_size if image.shape[1] == 3 else len(adv_images)):
+        for batch in adv_images[len(found) :].split(self._batch_size):
             yield len(found) * self._batch_size / len(adv_images)
             found.append(probabilities(self._model, batch))
         found = torch.cat(found)
@@ -488,7 +490,8 @@ def _flips(fooled, steps):
 
 
 def _pixels(image):
-    return (image.detach().cpu() * 255).round().byte().permute(1, 2, 0).squeeze(-1).numpy()
+    pixels = (image.detach().cpu() * 255).round_().byte()
+    return pixels.permute(1, 2, 0).contiguous().squeeze(-1).numpy()
 
 
 def _noise_pixels(noise, amplification):

@@ -1,0 +1,521 @@
+"""The sliders of the notebooks, moved in JupyterLab and Notebook 7 in a real Chromium."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from browser import chromium_browser, new_page
+from PIL import Image
+
+ROOT = Path(__file__).parent.parent
+DIGITS, SWEEP, PENALTY, PHOTOS = LAB = [
+    ("lab", name)
+    for name in ("02_fgsm_mnist", "03_epsilon_sweep", "04_szegedy_noise", "05_fgsm_vgg16_imagenet")
+]
+NOTEBOOK = "jupyterapp.shell.currentWidget"
+KERNEL = f"{NOTEBOOK}.context.sessionContext.session.kernel"
+EXPLORER = ".jp-OutputArea .widget-vbox:has(> .widget-hslider)"
+WIDTH = 1024  # of a projector, in pixels
+
+# What an explorer shows, in every animation frame until seen() is called.
+WATCH = """explorer => {
+    const frames = [];
+    const look = () => {
+        const pictures = [...explorer.querySelectorAll("img")].filter(img => img.offsetParent);
+        frames.push({
+            time: performance.now(),
+            alts: pictures.map(img => img.alt),
+            complete: pictures.every(img => img.complete && img.naturalWidth > 0),
+            height: explorer.offsetHeight,
+        });
+        next = requestAnimationFrame(look);
+    };
+    let next = requestAnimationFrame(look);
+    window.seen = () => { cancelAnimationFrame(next); return frames; };
+}"""
+
+
+@contextmanager
+def jupyter(folder, app="lab"):
+    """A server of a copy of the course in ``folder``; yields the address of its notebooks."""
+    for part in ("helpers", "images", "notebooks"):
+        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns(".*"))
+    env = {**os.environ, "IMAGENET_MODEL": "efficientnet_lite0", "OMP_WAIT_POLICY": "passive"}
+    for kind in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
+        env[kind] = str(folder / kind)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ["--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1", f"--port={port}"]
+    options += ["--ServerApp.port_retries=0", "--IdentityProvider.token=course"]
+    options += [f"--{name}.expose_app_in_browser=True" for name in ("LabApp", "JupyterNotebookApp")]
+    command = [sys.executable, "-m", "jupyter", app, *options]
+    with open(folder / "log", "wb") as log:
+        server = subprocess.Popen(command, cwd=folder, env=env, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 60
+        while not _answers(port):
+            alive = server.poll() is None and time.monotonic() < deadline
+            assert alive, (folder / "log").read_text("utf-8")
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/{'doc/tree' if app == 'lab' else app + 's'}/notebooks"
+    finally:
+        server.terminate()  # stops its kernels too
+        server.wait()
+
+
+def _answers(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def open_notebook(browser, address, name):
+    """A page with a notebook that has run from top to bottom."""
+    with new_page(browser, width=WIDTH) as page:
+        page.goto(f"{address}/{name}.ipynb?token=course&reset")
+        page.wait_for_function(
+            f"() => {{ try {{ return {KERNEL}.status == 'idle'; }} catch {{ return false; }} }}",
+            timeout=60_000,
+        )
+        page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+        yield page
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium_browser() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def notebook(browser, request, tmp_path_factory):
+    app, name = request.param
+    folder = tmp_path_factory.mktemp(name)
+    with jupyter(folder, app) as address, open_notebook(browser, address, name) as page:
+        yield page
+
+
+@pytest.fixture
+def page(notebook):
+    """The notebook's page, on which no test leaves an error in the console."""
+    yield notebook
+    errors = notebook.errors.copy()
+    notebook.errors.clear()
+    assert errors == []
+
+
+def notebooks(*which):  # pytest runs all tests of one notebook before it opens the next
+    return pytest.mark.parametrize("notebook", which, indirect=True, ids=" ".join)
+
+
+def explorers(page):
+    """The page's explorers, one after the other, scrolled to the middle of the window."""
+    page.locator(EXPLORER).first.wait_for()
+    for explorer in page.locator(EXPLORER).all():
+        explorer.evaluate("explorer => explorer.scrollIntoView({block: 'center'})")
+        yield explorer
+
+
+def press(explorer, *keys):
+    for key in keys:
+        explorer.locator(".noUi-handle").press(key)
+
+
+def position(explorer):
+    return _aria(explorer, "valuenow")
+
+
+def last_position(explorer):
+    return _aria(explorer, "valuemax")
+
+
+def _aria(explorer, name):
+    return int(float(explorer.locator(".noUi-handle").get_attribute(f"aria-{name}")))
+
+
+def wait_for_step(explorer):
+    """Until the last picture is that of the slider's position; returns its alternative text."""
+    step = re.escape(explorer.locator(".widget-readout").inner_text()).replace("/", ".")
+    picture = explorer.get_by_alt_text(re.compile(rf"(at|epsilon) {step}[:,]")).last
+    picture.wait_for()
+    return picture.get_attribute("alt")
+
+
+def alts(explorer):
+    return explorer.locator("img:visible").evaluate_all("all => all.map(img => img.alt)")
+
+
+def sources(explorer):
+    return explorer.locator("img:visible").evaluate_all("all => all.map(img => img.src)")
+
+
+@contextmanager
+def watched(explorer):
+    """Yields a list that afterwards says what the explorer showed in each animation frame."""
+    frames = []
+    explorer.evaluate(WATCH)
+    try:
+        yield frames
+    finally:
+        frames += explorer.page.evaluate("seen()")
+
+
+def chosen(explorer):
+    """The picture that is chosen."""
+    text = explorer.get_by_label("picture").locator(":checked").inner_text()
+    return text.replace("\xa0", " ")  # ipywidgets keeps spaces from breaking
+
+
+def original(choice):
+    """The alternative text of the original, for a choice such as "3: fox"."""
+    return f"original image of a {choice.split(': ')[1]}"
+
+
+def choose(explorer, label, option):
+    """Choose the option that begins so, and wait for its noise and its adversarial image."""
+    before = sources(explorer)
+    choice = explorer.get_by_label(label, exact=True)
+    found = choice.locator("option", has_text=re.compile(f"^{option}"))
+    choice.select_option(found.inner_text())
+    explorer.page.wait_for_function(
+        """([explorer, before]) => {
+            const shown = [...explorer.querySelectorAll("img")].filter(img => img.offsetParent);
+            return shown.length == before.length
+                && shown.every((img, i) => i == 0 || img.src != before[i]);
+        }""",
+        arg=[explorer.element_handle(), before],
+        timeout=20_000,
+    )
+
+
+def run_in_kernel(page, code):
+    """What code prints in the notebook's kernel."""
+    return page.evaluate(
+        f"""async code => {{
+            let text = "";
+            const run = {KERNEL}.requestExecute({{code, store_history: false}});
+            run.onIOPub = message => {{
+                if (message.content.name === "stdout") text += message.content.text;
+            }};
+            const reply = await run.done;
+            if (reply.content.status !== "ok") throw new Error(reply.content.evalue);
+            return text;
+        }}""",
+        code,
+    )
+
+
+@notebooks(*LAB)
+def test_a_notebook_runs_without_an_error(page):
+    cells = page.evaluate(f"{NOTEBOOK}.context.model.toJSON().cells")
+    code = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+    assert [o for cell in code for o in cell["outputs"] if o["output_type"] == "error"] == []
+
+
+@notebooks(*LAB)
+def test_keys_move_every_slider(page):
+    for explorer in explorers(page):
+        move_by_keys(explorer)
+
+
+@notebooks(("notebook", "02_fgsm_mnist"))
+def test_keys_move_every_slider_in_notebook_7(notebook):
+    for explorer in explorers(notebook):
+        move_by_keys(explorer)
+
+
+def move_by_keys(explorer):
+    press(explorer, "Home")
+    first, before = wait_for_step(explorer), sources(explorer)
+    for key, moved in (("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1)):
+        press(explorer, key)
+        assert position(explorer) == moved
+        assert wait_for_step(explorer) != first
+    press(explorer, "End")
+    assert position(explorer) == last_position(explorer)
+    assert wait_for_step(explorer) != first
+    assert sources(explorer)[-1] != before[-1]
+    press(explorer, "Home")
+    assert wait_for_step(explorer) == first
+    assert sources(explorer) == before
+
+
+@notebooks(*LAB)
+def test_the_mouse_drags_every_slider(page):
+    for explorer in explorers(page):
+        press(explorer, "Home")
+        handle = explorer.locator(".noUi-handle").bounding_box()
+        track = explorer.locator(".noUi-base").bounding_box()
+        y = handle["y"] + handle["height"] / 2
+        page.mouse.move(handle["x"] + handle["width"] / 2, y)
+        page.mouse.down()
+        for share in (0.25, 0.75, 0.5):
+            page.mouse.move(track["x"] + share * track["width"], y, steps=5)
+            assert abs(position(explorer) - share * last_position(explorer)) <= 1
+            wait_for_step(explorer)
+        page.mouse.up()
+
+
+@notebooks(*LAB)
+def test_a_flood_of_keys_ends_at_the_right_picture_within_half_a_second(page):
+    for explorer in explorers(page):
+        press(explorer, "Home")
+        wait_for_step(explorer)
+        with watched(explorer) as frames:
+            pressed = explorer.locator(".noUi-handle").evaluate(
+                """async handle => {  // one task for each key, as in a person's browser
+                    const {port1, port2} = new MessageChannel();
+                    for (let i = 0; i < 60; i++) {
+                        const key = i % 3 == 2 ? "ArrowLeft" : "ArrowRight";
+                        handle.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+                        port2.postMessage(null);
+                        await new Promise(done => { port1.onmessage = done; });
+                    }
+                    return performance.now();
+                }"""
+            )
+            page.wait_for_timeout(1000)
+        assert position(explorer) == min(20, last_position(explorer) - 1)
+        assert frames[-1]["alts"][-1] == wait_for_step(explorer)
+        arrived = next(f for f in frames if f["alts"] == frames[-1]["alts"])["time"]
+        assert arrived - pressed <= 500
+        assert all(f["alts"] == frames[-1]["alts"] for f in frames if f["time"] >= arrived)
+
+
+@notebooks(*LAB)
+def test_sliding_neither_flickers_nor_moves_the_page(page):
+    for explorer in explorers(page):
+        press(explorer, "Home")
+        wait_for_step(explorer)
+        last = last_position(explorer)
+        with watched(explorer) as frames:
+            press(explorer, *["ArrowRight"] * last, *["ArrowLeft"] * max(0, 30 - last))
+            wait_for_step(explorer)
+        assert len({tuple(frame["alts"]) for frame in frames}) > 10
+        assert {len(frame["alts"]) for frame in frames} == {len(frames[0]["alts"])}
+        assert all(frame["complete"] for frame in frames)
+        heights = [frame["height"] for frame in frames]
+        assert max(heights) - min(heights) <= 2
+
+
+@notebooks(DIGITS, PENALTY, PHOTOS)
+def test_a_choice_shows_new_pictures_where_the_slider_stands(page):
+    for explorer in explorers(page):
+        press(explorer, "Home", *["ArrowRight"] * 5)
+        labels = explorer.locator("select").evaluate_all(
+            "all => all.map(s => s.labels[0].innerText)"
+        )
+        choices = [("picture", "3:"), ("target", "(6|ox)$"), ("picture", "1:")]
+        if "noise" in labels:
+            choices[1:1] = [("noise", "random"), ("noise", r"FGSM,\stowards")]
+        for label, option in choices:
+            choose(explorer, label, option)
+            assert position(explorer) == 5
+            wait_for_step(explorer)
+            if label == "picture":
+                assert alts(explorer)[0] == original(chosen(explorer))
+        if "noise" in labels:
+            choose(explorer, "noise", r"FGSM,\saway")
+
+
+@notebooks(PHOTOS)
+def test_the_newest_choice_wins(page):
+    (explorer,) = explorers(page)
+    names = explorer.get_by_label("picture").locator("option").all_inner_texts()
+    second, third = (original(name.replace("\xa0", " ")) for name in names[1:3])
+    with watched(explorer) as frames:
+        explorer.get_by_label("picture").evaluate(
+            """async choice => {
+                for (const i of [1, 2]) {
+                    choice.selectedIndex = i;
+                    choice.dispatchEvent(new Event("change", {bubbles: true}));
+                    await new Promise(done => setTimeout(done, 100));  // a photograph takes longer
+                }
+            }"""
+        )
+        explorer.get_by_alt_text(third).wait_for()
+        page.wait_for_timeout(2000)
+    originals = [frame["alts"][0] for frame in frames]
+    assert second not in originals
+    assert set(originals[originals.index(third) :]) == {third}
+    assert not explorer.locator(".widget-hprogress").is_visible()
+
+
+@notebooks(DIGITS)
+@pytest.mark.parametrize(
+    ("digit", "stroke"),
+    [
+        (7, [(50, 45), (150, 45), (120, 95), (90, 155)]),
+        (1, [(98, 40), (98, 155)]),
+        (
+            0,
+            [(98, 40), (60, 65), (55, 110), (75, 150), (115, 150), (140, 110), (130, 60), (98, 40)],
+        ),
+    ],
+)
+def test_a_drawn_digit_is_read_and_attacked(page, digit, stroke):
+    *_, explorer = explorers(page)
+    canvas = page.locator(".jp-OutputArea canvas")
+    canvas.scroll_into_view_if_needed()
+    corner = canvas.bounding_box()
+    for point, (x, y) in enumerate(stroke):
+        page.mouse.move(corner["x"] + x, corner["y"] + y, steps=5)
+        if point == 0:
+            page.mouse.down()
+    page.get_by_alt_text(f"your digit, read as {digit}").wait_for()  # before the pen is lifted
+    page.mouse.up()
+    explorer.get_by_alt_text(f"original image of a {digit}").wait_for()
+    assert chosen(explorer) == "your digit"
+    press(explorer, "End")
+    wait_for_step(explorer)
+    page.get_by_role("button", name="clear").click()
+    page.get_by_text("Draw a digit in the black square.").wait_for()
+    assert canvas.evaluate(
+        """canvas => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height)
+            .data.every((value, i) => value == (i % 4 == 3 ? 255 : 0))"""
+    )
+
+
+def upload(explorer, path):
+    with explorer.page.expect_file_chooser() as chooser:
+        explorer.get_by_role("button", name="your photograph").click()
+    chooser.value.set_files(path)
+
+
+@notebooks(PHOTOS)
+def test_an_uploaded_photograph_is_attacked(page, photos, tmp_path):
+    (explorer,) = explorers(page)
+    upload(explorer, shutil.copy(photos["castle"], tmp_path / "holiday.jpg"))
+    explorer.get_by_alt_text("original image of a castle").wait_for()
+    assert chosen(explorer) == "holiday.jpg"
+    press(explorer, "End")
+    assert "✗" in wait_for_step(explorer)
+
+
+@notebooks(PHOTOS)
+def test_a_large_photograph_can_be_uploaded(page, tmp_path):
+    (explorer,) = explorers(page)
+    path, side = tmp_path / "large.png", 1640
+    Image.frombytes("RGB", (side, side), os.urandom(3 * side**2)).save(path)
+    assert path.stat().st_size > 8e6  # noise cannot be compressed
+    before = sources(explorer)
+    upload(explorer, path)
+    page.wait_for_function(
+        "([explorer, before]) => explorer.querySelector('img').src != before",
+        arg=[explorer.element_handle(), before[0]],
+    )
+    assert chosen(explorer) == "large.png"
+
+
+@notebooks(PHOTOS)
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("letter.jpg", b"Dear reader", "is not a picture"),
+        ("nothing.png", b"", "is empty"),
+        ("dot.png", None, "is 1 x 1 pixels"),
+        ("torn.jpg", slice(4000), "is damaged"),
+    ],
+)
+def test_a_broken_upload_says_what_is_wrong(page, photos, tmp_path, name, content, problem):
+    (explorer,) = explorers(page)
+    shown, path = alts(explorer), tmp_path / name
+    if content is None:
+        Image.new("RGB", (1, 1)).save(path)
+    elif isinstance(content, slice):
+        path.write_bytes(photos["castle"].read_bytes()[content])
+    else:
+        path.write_bytes(content)
+    upload(explorer, path)
+    message = explorer.get_by_text(f"{name} {problem}")
+    message.wait_for()
+    assert alts(explorer) == shown
+    press(explorer, "Home", "ArrowRight")
+    wait_for_step(explorer)
+    choose(explorer, "picture", "1:" if chosen(explorer).startswith("2:") else "2:")
+    message.wait_for(state="hidden")
+
+
+@notebooks(*LAB)
+def test_every_control_has_a_label_and_a_tooltip(page):
+    page.locator(EXPLORER).first.wait_for()
+    for control in page.locator(".jp-OutputArea :is(select, .jupyter-button, [role=slider])").all():
+        found = control.evaluate(
+            """control => {
+                const widget = control.closest(".widget-inline-hbox") ?? control;
+                const label = widget.querySelector(".widget-label") ?? control;
+                const parts = [widget, ...widget.querySelectorAll("*")];
+                const tooltip = parts.find(part => part.title && part.title != "null")?.title;
+                return [label.textContent, tooltip];
+            }"""
+        )
+        assert all(found), found
+
+
+@notebooks(*LAB)
+def test_every_picture_has_an_alternative_text(page):
+    for explorer in explorers(page):
+        assert all(alts(explorer))
+
+
+@notebooks(*LAB)
+def test_nothing_is_wider_than_a_projector_or_cut_off(page):
+    for explorer in explorers(page):
+        right = explorer.locator(
+            "xpath=ancestor::*[contains(@class, 'jp-OutputArea')][1]"
+        ).evaluate("area => area.getBoundingClientRect().right")
+        assert right <= WIDTH
+        assert (
+            explorer.evaluate(
+                """(explorer, right) => [...explorer.querySelectorAll("*")].filter(part =>
+                part.getBoundingClientRect().right > right
+                || part.matches("button, label, figcaption, .widget-readout")
+                    && part.scrollWidth > part.clientWidth
+            ).map(part => part.outerHTML)""",
+                right,
+            )
+            == []
+        )
+
+
+@notebooks(DIGITS)
+@pytest.mark.parametrize("call", ["EpsilonExplorer(", "DigitPad("])
+def test_fifty_runs_of_a_cell_leave_nothing_behind(page, call):
+    def run_cell(times):
+        page.evaluate(
+            f"""async ([call, times]) => {{
+                const {{content}} = {NOTEBOOK};
+                content.activeCellIndex = content.widgets.findIndex(
+                    cell => cell.model.sharedModel.getSource().includes(call));
+                for (let i = 0; i < times; i++)
+                    await jupyterapp.commands.execute("notebook:run-cell");
+            }}""",
+            [call, times],
+        )
+        page.wait_for_timeout(500)  # for the page to take its leave of the last models
+        models = page.evaluate(
+            f"""async () => {{
+                const type = "application/vnd.jupyter.widget-view+json";
+                const renderer = {NOTEBOOK}.content.rendermime.createRenderer(type);
+                return (await renderer._manager.promise)._modelsSync.size;
+            }}"""
+        )
+        code = "import gc, psutil, ipywidgets; gc.collect()\n"
+        code += (
+            "print(len(ipywidgets.widgets.widget._instances), psutil.Process().memory_info().rss)"
+        )
+        return models, *map(int, run_in_kernel(page, code).split())
+
+    models, widgets, memory = run_cell(3)
+    models_later, widgets_later, memory_later = run_cell(50)
+    assert (models_later, widgets_later) == (models, widgets)
+    assert memory_later - memory < 20e6
