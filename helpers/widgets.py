@@ -159,7 +159,7 @@ class Explorer(widgets.VBox):
                     self._progress.value = item
                     if time.monotonic() - started > 0.5:
                         self._progress.layout.display = "flex"
-                    await asyncio.sleep(0)
+                    await asyncio.sleep(0.01)  # long enough for the kernel to hear of it
             self._show(items, self._pages[0])
             self._message.value = ""
         except Exception as error:  # nobody sees a traceback from a callback
@@ -201,14 +201,14 @@ class EpsilonExplorer(Explorer):
         }
         controls = {
             "picture": _picture_choice(self._pictures),
-            "method": widgets.Dropdown(
-                options=[
+            "method": _dropdown(
+                "noise",
+                "Which noise is added",
+                [
                     ("FGSM, away from the true class", "fgsm"),
                     ("FGSM, towards the target", "targeted"),
                     ("random signs", "random"),
                 ],
-                description="noise",
-                tooltip="Which noise is added",
             ),
             "target": _target_choice(class_names),
         }
@@ -220,7 +220,10 @@ class EpsilonExplorer(Explorer):
         super().__init__("epsilon", self._steps, **controls)
         if upload and "READING_EDITION" not in os.environ:
             self._upload = widgets.FileUpload(
-                accept="image/*", description="your photograph", tooltip="Add a picture file"
+                accept="image/*",
+                description="your photograph",
+                tooltip="Add a picture file",
+                layout=widgets.Layout(width="auto"),
             )
             self._upload.observe(self._take_upload, "value")
             self.children[1].children += (self._upload,)
@@ -519,16 +522,20 @@ def _random_signs(images):
 
 
 def _picture_choice(names):
-    return widgets.Dropdown(
-        options=list(names), description="picture", tooltip="Which picture is attacked"
-    )
+    return _dropdown("picture", "Which picture is attacked", list(names))
 
 
 def _target_choice(class_names):
+    classes = [(name, i) for i, name in enumerate(class_names)]
+    return _dropdown("target", "The class that the noise aims at", classes)
+
+
+def _dropdown(label, tooltip, options):
+    """A labelled choice. ipywidgets shows a dropdown's own tooltip only where it has no label."""
     return widgets.Dropdown(
-        options=[(name, i) for i, name in enumerate(class_names)],
-        description="target",
-        tooltip="The class that the noise aims at",
+        options=options,
+        description=f'<span title="{tooltip}">{label}</span>',
+        description_allow_html=True,
     )
 
 
