@@ -28,7 +28,16 @@ from helpers.plotting import ADVERSARIAL, CLEAN, NOISE_MAP, RANDOM, verdict
 
 DIGITS = [str(digit) for digit in range(10)]
 
-_CSS = f"""<style>
+_FINISH_SLIDER = (  # what ipywidgets leaves out
+    "const slider = this.closest('.widget-vbox')?.querySelector('.widget-hslider');"
+    "const handle = slider?.querySelector('.noUi-handle');"
+    "if (handle) {"
+    "handle.ariaLabel = slider.querySelector('.widget-label').textContent;"
+    "handle.dataset.lmSuppressShortcuts = true;"  # else Notebook 7 takes the arrow keys
+    "}"
+)
+
+_CSS = f"""<style onload="{_FINISH_SLIDER}">
 .adv {{ display: flex; flex-wrap: wrap; gap: 14px; font-size: 15px; line-height: 1.35; }}
 .adv figure {{ margin: 0; }}
 .adv img {{ display: block; width: 168px; height: 168px; image-rendering: pixelated; }}
@@ -222,7 +231,7 @@ class EpsilonExplorer(Explorer):
             self._upload = widgets.FileUpload(
                 accept="image/*",
                 description="your photograph",
-                tooltip="Add a picture file",
+                tooltip="Add a picture file of at most 10 MB",
                 layout=widgets.Layout(width="auto"),
             )
             self._upload.observe(self._take_upload, "value")
@@ -360,6 +369,7 @@ class DigitPad(widgets.VBox):
         self._model, self._pen = model, None
         self._canvas = Canvas(width=self.SIDE, height=self.SIDE)
         self._canvas.layout.width = self._canvas.layout.height = f"{self.SIDE}px"
+        self._canvas.layout.border = "1px solid gray"  # to be seen on a dark page
         self._canvas.line_cap = "round"
         self._canvas.line_width = self.PEN
         self._canvas.on_mouse_down(self._press)

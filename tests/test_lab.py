@@ -249,7 +249,9 @@ def test_the_mouse_drags_every_slider(page):
 
 
 @notebooks(("notebook", "02_fgsm_mnist"))
-def test_the_mouse_drags_every_slider_in_notebook_7(notebook):  # which takes the arrow keys itself
+def test_keys_and_mouse_move_every_slider_in_notebook_7(notebook):
+    for explorer in explorers(notebook):
+        move_by_keys(explorer)
     drag(notebook)
 
 
