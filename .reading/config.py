@@ -35,7 +35,7 @@ def _title(path):
 
 
 # The start page, then the chapters.
-PATHS = sorted(NOTEBOOKS.glob("*.ipynb"), key=lambda path: (path.stem != START, path.stem))
+PATHS = [NOTEBOOKS / f"{START}.ipynb", *sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))]
 PAGES = [{"file": f"{path.stem}.html", "title": _title(path)} for path in PATHS]
 
 

@@ -106,7 +106,7 @@ def fgsm_attack(model, images, labels, epsilon, *, targeted=False):
     return fgsm(images, epsilon, -data_grad if targeted else data_grad)
 
 
-def optimize_noise(model, images, targets, *, c, lr=0.008, steps=1000):
+def optimize_noise(model, images, targets, *, c, lr=0.008, steps=1000, start=None):
     """Optimise the noise itself by gradient descent until the model sees the targets.
 
     Minimises ``c * sum(noise ** 2) + cross_entropy(model(images + noise), targets)`` for each
@@ -120,13 +120,14 @@ def optimize_noise(model, images, targets, *, c, lr=0.008, steps=1000):
         c: the weight of the penalty on the noise, at least 0; a number, or a tensor of shape (N,).
         lr: the step size.
         steps: the most steps an image gets.
+        start: the noise to go on from, of the images' shape, as an earlier call returned it.
 
     Returns:
         ``noise`` of the images' shape, with ``images + noise`` in [0, 1]. Where the target was not
         reached, it is the noise after the last step.
 
     Raises:
-        TypeError, ValueError: as :func:`input_gradient`; c, lr or steps out of range.
+        TypeError, ValueError: as :func:`input_gradient`; c, lr, steps or start out of range.
 
     Source: the problem is that of Szegedy et al. 2013 (arXiv 1312.6199); solving it by plain
     gradient descent is method 1 of akshaychawla's "Adversarial Examples".
@@ -137,8 +138,11 @@ def optimize_noise(model, images, targets, *, c, lr=0.008, steps=1000):
     c = check_number(c, images, "c")
     if not lr > 0 or steps < 1:
         raise ValueError(f"lr must be positive and steps at least 1, got {lr} and {steps}")
+    if start is not None:
+        check_direction(start, images, "start")
+        check_images(images + start, "images + start")
     images = images.detach()
-    noise = torch.zeros_like(images)
+    noise = torch.zeros_like(images) if start is None else start.clone()
     active = torch.arange(len(images), device=images.device)  # images still on their way
     with eval_mode(model), torch.enable_grad():
         for _ in range(steps):
@@ -210,17 +214,17 @@ def lbfgs_noise(
     return noise.view(images.shape)
 
 
-def check_direction(data_grad, images):
+def check_direction(data_grad, images, name="data_grad"):
     """Raise TypeError or ValueError unless ``data_grad`` is a tensor that fits ``images``."""
     if not isinstance(data_grad, torch.Tensor):
-        raise TypeError(f"data_grad must be a tensor, got {type(data_grad).__name__}")
+        raise TypeError(f"{name} must be a tensor, got {type(data_grad).__name__}")
     if data_grad.shape != images.shape:
         raise ValueError(
-            f"data_grad must have the images' shape {tuple(images.shape)}, "
+            f"{name} must have the images' shape {tuple(images.shape)}, "
             f"got {tuple(data_grad.shape)}"
         )
     if data_grad.isnan().any():
-        raise ValueError("data_grad must not hold NaN")
+        raise ValueError(f"{name} must not hold NaN")
 
 
 def _cross_entropy(logits, labels):

@@ -12,7 +12,9 @@ import io
 import itertools
 import os
 import time
+from pathlib import Path
 
+import anywidget
 import ipywidgets as widgets
 import torch
 from ipycanvas import Canvas
@@ -37,11 +39,20 @@ _FINISH_SLIDER = (  # what ipywidgets leaves out
     "}"
 )
 
+_NAME_CANVAS = (  # ... and ipycanvas
+    "const canvas = this.closest('.widget-vbox')?.querySelector('canvas');"
+    "if (canvas) {"
+    "canvas.role = 'img';"
+    "canvas.ariaLabel = 'your drawing: use the mouse or a finger';"
+    "}"
+)
+
 _CSS = f"""<style onload="{_FINISH_SLIDER}">
 .adv {{ display: flex; flex-wrap: wrap; gap: 14px; font-size: 15px; line-height: 1.35; }}
-.adv figure {{ margin: 0; }}
+.adv figure {{ margin: 0; width: min-content; }}
 .adv img {{ display: block; width: 168px; height: 168px; image-rendering: pixelated; }}
 .adv.photo img {{ width: 180px; height: 180px; image-rendering: auto; }}
+.adv.photo figcaption {{ min-height: 2.7em; }}  /* two lines, however long a name is */
 .adv.row {{ gap: 8px; }}
 .adv.row img {{ width: 72px; height: 72px; }}
 .adv .bars {{ flex: 1 1 230px; max-width: 330px; }}
@@ -89,32 +100,34 @@ class Explorer(widgets.VBox):
         exported = "READING_EDITION" in os.environ
         choices = controls["picture"].options if exported and "picture" in controls else [None]
         self._pages = [[widgets.HTML(**shared) for _ in ["fixed", *steps]] for _ in choices]
-        beside = widgets.Layout(flex="1 1 400px", min_width="0")
+        row = widgets.Layout(flex_flow="row wrap", grid_gap="0 10px")
+        rest = widgets.Layout(flex="1 1 400px", min_width="0")
         stacks = [
-            widgets.Stack(frames, selected_index=0, layout=beside) for _, *frames in self._pages
+            widgets.Stack(frames, selected_index=0, layout=rest) for _, *frames in self._pages
         ]
         self._links = [
             widgets.jslink((self.slider, "index"), (stack, "selected_index")) for stack in stacks
         ]
         pages = widgets.Stack(
             [
-                widgets.HBox([page[0], stack], layout=widgets.Layout(flex_flow="row wrap"))
+                widgets.HBox([page[0], stack], layout=row)
                 for page, stack in zip(self._pages, stacks, strict=True)
             ],
             selected_index=0,
         )
         self._progress = widgets.FloatProgress(
-            max=1, description="computing", layout=widgets.Layout(display="none")
+            max=1,
+            description="computing",
+            tooltip="How much of the new pictures is done",
+            layout=widgets.Layout(display="none"),
         )
         shown = controls
         if exported:
             shown = {name: control for name, control in controls.items() if name == "picture"}
             for picture in shown.values():
                 self._links.append(widgets.jslink((picture, "index"), (pages, "selected_index")))
-        row = widgets.HBox(
-            [*shown.values(), self._progress], layout=widgets.Layout(flex_flow="row wrap")
-        )
-        super().__init__([widgets.HTML(_CSS), row, self._message, self.slider, pages])
+        beside = widgets.HBox([*shown.values(), self._progress], layout=row)
+        super().__init__([widgets.HTML(_CSS), beside, self._message, self.slider, pages])
         _close_earlier(self)
         for page, choice in zip(self._pages, choices, strict=True):
             values = self._values()
@@ -135,9 +148,10 @@ class Explorer(widgets.VBox):
 
     def __repr__(self):  # what viewers without widgets show
         labels = [label for label, _ in self.slider.options]
+        choices = f"; to choose: {', '.join(self._controls)}" if self._controls else ""
         return (
-            f"A slider: {self.slider.description} from {labels[0]} to {labels[-1]}. "
-            "Run this cell to move it."
+            f"A slider: {self.slider.description} from {labels[0]} to {labels[-1]}{choices}. "
+            "Run this cell to use it."
         )
 
     def close(self):
@@ -176,10 +190,12 @@ class Explorer(widgets.VBox):
         finally:
             self._progress.layout.display = "none"
 
-    @staticmethod
-    def _show(items, page):
+    def _show(self, items, page):
         pictures = [item for item in items if isinstance(item, str)]
-        for widget, picture in zip(page, pictures, strict=True):
+        changes = list(zip(page, pictures, strict=True))
+        # What is in sight goes first: no new original stands beside an old adversarial image.
+        changes.insert(1, changes.pop(1 + self.slider.index))
+        for widget, picture in changes:
             widget.value = picture
 
 
@@ -228,14 +244,7 @@ class EpsilonExplorer(Explorer):
         )
         super().__init__("epsilon", self._steps, **controls)
         if upload and "READING_EDITION" not in os.environ:
-            self._upload = widgets.FileUpload(
-                accept="image/*",
-                description="your photograph",
-                tooltip="Add a picture file of at most 10 MB",
-                layout=widgets.Layout(width="auto"),
-            )
-            self._upload.observe(self._take_upload, "value")
-            self.children[1].children += (self._upload,)
+            self.children[1].children += (PhotoUpload(self._take_upload),)
 
     def render(self, picture, method, target):
         image, label = self._pictures[picture]
@@ -255,7 +264,8 @@ class EpsilonExplorer(Explorer):
             yield len(found) * self._batch_size / len(adv_images)
             found.append(probabilities(self._model, batch))
         found = torch.cat(found)
-        notes = _flips(found.argmax(1) != label, self._steps)
+        who = getattr(self._model, "name", "the network")
+        notes = _flips(found.argmax(1) != label, self._steps, who)
         color = RANDOM if method == "random" else ADVERSARIAL
         yield from _frames(
             image[0], adv_images, found, label.item(), self._class_names, self._steps, notes, color
@@ -276,12 +286,35 @@ class EpsilonExplorer(Explorer):
             picture.options = list(self._pictures)
         picture.value = name
 
-    def _take_upload(self, change):
-        for upload in change["new"]:
-            try:
-                self.add(upload["name"], load_photo(upload))
-            except ValueError as error:
-                self._message.value = html.escape(str(error))
+    def _take_upload(self, upload):
+        try:
+            if "problem" in upload:
+                raise ValueError("{name} {problem}".format(**upload))
+            self.add(upload["name"], load_photo(upload))
+        except ValueError as error:
+            self._message.value = html.escape(str(error))
+
+
+class PhotoUpload(anywidget.AnyWidget):
+    """A button that sends a picture file of any size.
+
+    ``ipywidgets.FileUpload`` loses files of more than 10 MiB, and then hears of no other.
+
+    Args:
+        take: is called with each upload, a dict of "name" and either "content", the bytes of the
+            file (of a large one: of its middle, as :func:`helpers.data.load_photo` wants it), or
+            "problem", a string.
+    """
+
+    _esm = Path(__file__).parent / "assets" / "photo_upload.js"
+
+    def __init__(self, take):
+        super().__init__()
+        self.on_msg(
+            lambda _self, upload, buffers: take(
+                {**upload, "content": buffers[0]} if buffers else upload
+            )
+        )
 
 
 class PenaltyExplorer(Explorer):
@@ -296,7 +329,7 @@ class PenaltyExplorer(Explorer):
     def __init__(self, model, images, labels, weights, *, lr=0.008, steps=1000):
         self._model, self._images, self._labels = model, images, labels
         self._c = torch.tensor(weights, dtype=images.dtype, device=images.device)
-        self._options = {"lr": lr, "steps": steps}
+        self._lr, self._most = lr, steps
         self._steps = [f"{weight:.3g}" for weight in weights]
         names = {f"{i + 1}: {label}": i for i, label in enumerate(labels)}
         target = _target_choice(DIGITS)
@@ -307,7 +340,13 @@ class PenaltyExplorer(Explorer):
         i = int(picture.partition(":")[0]) - 1
         image = self._images[i].expand(len(self._c), -1, -1, -1)
         targets = torch.full((len(self._c),), target, device=image.device)
-        noise = optimize_noise(self._model, image, targets, c=self._c, **self._options)
+        noise = None
+        for done in range(0, self._most, 100):
+            yield done / self._most
+            steps = min(100, self._most - done)
+            noise = optimize_noise(
+                self._model, image, targets, c=self._c, lr=self._lr, steps=steps, start=noise
+            )
         adv_images = (image + noise).clamp(0, 1)
         found = probabilities(self._model, adv_images)
         notes = [
@@ -381,14 +420,15 @@ class DigitPad(widgets.VBox):
         self._canvas.on_touch_end(lambda points: self._lift())
         clear = widgets.Button(description="clear", tooltip="Wipe the canvas")
         clear.on_click(lambda _: self._clear())
-        self._guess = widgets.HTML()
+        self._guess = widgets.HTML(layout=widgets.Layout(flex="1 1 400px"))
         self.explorer = EpsilonExplorer(model, images, labels, epsilons)
         self._clear()
         pad = widgets.HBox(
             [widgets.VBox([self._canvas, clear]), self._guess],
-            layout=widgets.Layout(flex_flow="row wrap"),
+            layout=widgets.Layout(flex_flow="row wrap", grid_gap="10px"),
         )
-        super().__init__([pad, self.explorer])
+        name = widgets.HTML(f'<style onload="{_NAME_CANVAS}"></style>')
+        super().__init__([name, pad, self.explorer])
         _close_earlier(self)
 
     def close(self):
@@ -441,7 +481,7 @@ def _frames(image, adv_images, found, label, class_names, steps, notes, color=AD
     noise = adv_images - image
     amplification = 1 / max(noise.abs().max().item(), 1e-6)
     name = class_names[label]
-    original = _figure(_pixels(image), f"original image of a {name}", f"original: {name}")
+    original = _figure(_pixels(image), f"original image: {name}", f"original: {name}")
     kind = "photo" if photo else "digit"
     yield f'<div class="adv {kind}">{original}</div>'
     for adv_image, its_noise, values, step, note in zip(
@@ -486,7 +526,7 @@ def _bar(name, share, color, is_true=False):
     )
 
 
-def _flips(fooled, steps):
+def _flips(fooled, steps, who):
     """For every step: where along the slider the prediction is right and wrong, and where it is."""
     fooled = fooled.tolist()
     runs = "".join(
@@ -495,6 +535,7 @@ def _flips(fooled, steps):
     )
     first = steps[fooled.index(True)] if True in fooled else None
     text = f"wrong from epsilon {first} on this grid" if first else f"right up to {steps[-1]}"
+    text = f"{html.escape(who)} is {text}"
     here = '<div class="here" style="left:{:.1%}"></div>'
     return [
         f'<div class="runs">{runs}{here.format((i + 0.5) / len(steps))}</div>{text}'
@@ -544,6 +585,7 @@ def _dropdown(label, tooltip, options):
     """A labelled choice. ipywidgets shows a dropdown's own tooltip only where it has no label."""
     return widgets.Dropdown(
         options=options,
+        layout=widgets.Layout(width="auto"),  # as its longest option
         description=f'<span title="{tooltip}">{label}</span>',
         description_allow_html=True,
     )

@@ -1,3 +1,4 @@
+import copy
 import os
 import sys
 from pathlib import Path
@@ -47,6 +48,29 @@ def small_vgg():
         nn.Flatten(),
         *(nn.Linear(256, 64), nn.ReLU(), nn.Dropout(), nn.Linear(64, 10)),
     ).eval()
+
+
+@pytest.fixture
+def midway(small_vgg):
+    """A network in the middle of its training, in no two places alike."""
+    model = copy.deepcopy(small_vgg).train()
+    model[1].eval()
+    for i, weight in enumerate(model.parameters()):
+        weight.grad = torch.ones_like(weight)
+        weight.requires_grad_(i % 2 == 0)
+    return model
+
+
+@pytest.fixture(scope="session")
+def snapshot():
+    """All that an attack must leave as it was."""
+    return lambda model, images: (
+        {name: tensor.clone() for name, tensor in model.state_dict().items()},
+        [(weight.requires_grad, weight.grad.clone()) for weight in model.parameters()],
+        [module.training for module in model.modules()],
+        images.detach().clone(),
+        (images.requires_grad, images.grad),
+    )
 
 
 @pytest.fixture(scope="session")

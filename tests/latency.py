@@ -71,7 +71,7 @@ MEASURE = """() => {
             start = performance.now();
         }
         const name = choice.selectedOptions[0].text.split(":")[1].replaceAll("\\xa0", " ");
-        return await renewed(explorer, before, `original image of a${name}`) - start;
+        return await renewed(explorer, before, `original image:${name}`) - start;
     };
 }"""
 

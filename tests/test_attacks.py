@@ -258,40 +258,39 @@ def test_a_penalty_for_each_image_equals_each_image_alone(mlp, mnist):
         torch.testing.assert_close(together[[i]], alone, rtol=0, atol=1e-4)
 
 
+def test_optimising_in_two_halves_equals_doing_it_at_once(mlp, mnist):
+    images, labels = (part[:10] for part in mnist)
+    targets = targets_of(labels)
+    at_once = attacks.optimize_noise(mlp, images, targets, c=0.1, steps=20)
+    first = attacks.optimize_noise(mlp, images, targets, c=0.1, steps=10)
+    kept = first.clone()
+    halves = attacks.optimize_noise(mlp, images, targets, c=0.1, steps=10, start=first)
+    assert not torch.equal(first, at_once)
+    assert torch.equal(first, kept)
+    torch.testing.assert_close(halves, at_once, rtol=0, atol=1e-6)
+
+
 # What nobody may touch.
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["succeeds", "fails"])
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_model_and_images_are_left_as_they_were(small_vgg, call, fails):
+def test_model_and_images_are_left_as_they_were(midway, snapshot, call, fails):
     def fail(*_):
         raise RuntimeError("out of order")
 
-    def state():
-        return (
-            {name: tensor.clone() for name, tensor in model.state_dict().items()},
-            [(weight.requires_grad, weight.grad.clone()) for weight in model.parameters()],
-            [module.training for module in model.modules()],
-            images.detach().clone(),
-            (images.requires_grad, images.grad),
-        )
-
-    model = copy.deepcopy(small_vgg).train()
-    model[1].eval()
-    for i, weight in enumerate(model.parameters()):
-        weight.grad = torch.ones_like(weight)
-        weight.requires_grad_(i % 2 == 0)
+    model = midway
     if fails:
         model[-1].register_forward_hook(fail)
     images = torch.rand(4, 3, 16, 16).requires_grad_()
-    before = state()
+    before = snapshot(model, images)
     if fails:
         with pytest.raises(RuntimeError, match="out of order"):
             call(model, images, torch.arange(4))
     else:
         result = call(model, images, torch.arange(4))
         assert not getattr(result, "requires_grad", False)
-    torch.testing.assert_close(state(), before, rtol=0, atol=0)
+    torch.testing.assert_close(snapshot(model, images), before, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("call", [CALLS[name] for name in ATTACKS], ids=ATTACKS)
@@ -392,6 +391,20 @@ def test_a_wrong_epsilon_or_penalty_is_named(mlp, number, error, match):
 def test_a_wrong_gradient_is_named(data_grad, error, match):
     with pytest.raises(error, match=f"data_grad .*{match}"):
         attacks.fgsm(IMAGES, 0.1, data_grad)
+
+
+@pytest.mark.parametrize(
+    ("start", "error", "match"),
+    [
+        (IMAGES[:2], ValueError, r"shape \(3, 1, 28, 28\).*\(2, 1, 28, 28\)"),
+        (IMAGES.numpy(), TypeError, r"tensor.*ndarray"),
+        (1 - IMAGES + 0.1, ValueError, r"\[0, 1\].*1\.1"),
+    ],
+    ids=["shape", "numpy", "range"],
+)
+def test_a_wrong_start_is_named(mlp, start, error, match):
+    with pytest.raises(error, match=f"start .*{match}"):
+        attacks.optimize_noise(mlp, IMAGES, LABELS, c=0.1, start=start)
 
 
 @pytest.mark.parametrize("wrong", [{"lr": 0}, {"lr": -1}, {"lr": math.nan}, {"steps": 0}], ids=str)

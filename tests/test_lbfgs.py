@@ -259,34 +259,21 @@ def test_images_in_another_memory_order_get_the_same_noise(small_vgg):
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["succeeds", "fails"])
-def test_model_and_images_are_left_as_they_were(small_vgg, fails):
+def test_model_and_images_are_left_as_they_were(small_vgg, midway, snapshot, fails):
     def fail(k):
         if fails and k == 3:
             raise RuntimeError("out of order")
 
-    def state():
-        return (
-            {name: tensor.clone() for name, tensor in model.state_dict().items()},
-            [(weight.requires_grad, weight.grad.clone()) for weight in model.parameters()],
-            [module.training for module in model.modules()],
-            images.detach().clone(),
-            (images.requires_grad, images.grad),
-        )
-
-    model = Counted(copy.deepcopy(small_vgg).train(), fail)
-    model.network[1].eval()
-    for i, weight in enumerate(model.parameters()):
-        weight.grad = torch.ones_like(weight)
-        weight.requires_grad_(i % 2 == 0)
+    model = Counted(midway, fail)
     images = torch.rand(4, 3, 16, 16).requires_grad_()
     targets = (small_vgg(images).argmax(1) + 1) % 10
-    before = state()
+    before = snapshot(model, images)
     if fails:
         with pytest.raises(RuntimeError, match="out of order"):
             noise_of(model, images, targets)
     else:
         assert not noise_of(model, images, targets).requires_grad
-    torch.testing.assert_close(state(), before, rtol=0, atol=0)
+    torch.testing.assert_close(snapshot(model, images), before, rtol=0, atol=0)
 
 
 def test_it_works_where_gradients_are_switched_off(few):

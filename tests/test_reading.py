@@ -206,7 +206,7 @@ def _choose_each_picture(page, explorer, least):
         return images.first.get_attribute("src")
 
     def is_new(i):
-        return f"original image of a {labels[i]}" in _shown(explorer) and original() not in seen
+        return f"original image: {labels[i]}" in _shown(explorer) and original() not in seen
 
     for i in (*range(1, len(labels)), 0):
         choice.select_option(index=i)

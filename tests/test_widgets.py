@@ -64,15 +64,24 @@ def test_a_target_is_aimed_at(explorer):
 def test_another_picture_shows_its_frames(explorer):
     before = frames(explorer)
     choose(explorer, picture="2: 2")
-    assert "original image of a 2" in explorer._pages[0][0].value
+    assert "original image: 2" in explorer._pages[0][0].value
     assert frames(explorer) != before
+
+
+def test_what_is_in_sight_changes_first(explorer):
+    explorer.slider.index, changed = 4, []
+    for place, page in enumerate(explorer._pages[0]):
+        page.observe(lambda _change, place=place: changed.append(place), "value")
+    choose(explorer, picture="2: 2")
+    assert changed[:2] == [0, 1 + 4]
+    assert sorted(changed) == [0, *range(1, 1 + len(EPSILONS))]
 
 
 def test_an_added_picture_is_selected_and_can_be_replaced(explorer, mnist):
     for index in (4, 5):
         explorer.add("mine", mnist[0][index : index + 1])
         assert explorer._controls["picture"].value == "mine"
-        assert f"original image of a {mnist[1][index]}" in explorer._pages[0][0].value
+        assert f"original image: {mnist[1][index]}" in explorer._pages[0][0].value
     assert explorer._controls["picture"].options.count("mine") == 1
 
 
@@ -87,7 +96,7 @@ def test_an_error_is_shown_and_the_explorer_goes_on(explorer):
     del explorer.render
     choose(explorer, picture="3: 1")
     assert explorer._message.value == ""
-    assert "original image of a 1" in explorer._pages[0][0].value
+    assert "original image: 1" in explorer._pages[0][0].value
 
 
 def test_the_newest_choice_wins(explorer):
@@ -98,7 +107,7 @@ def test_the_newest_choice_wins(explorer):
         await explorer._filling
 
     asyncio.run(choose_twice())
-    assert "original image of a 1" in explorer._pages[0][0].value
+    assert "original image: 1" in explorer._pages[0][0].value
 
 
 @pytest.mark.parametrize(
@@ -127,7 +136,7 @@ def test_the_reading_edition_holds_every_picture(mlp, mnist, monkeypatch):
     images, labels = mnist
     explorer = widgets.EpsilonExplorer(mlp, images[:3], labels[:3], EPSILONS)
     for page, label in zip(explorer._pages, labels, strict=False):
-        assert f"original image of a {label}" in page[0].value
+        assert f"original image: {label}" in page[0].value
         assert all(frame.value for frame in page)
     assert len(explorer._pages) == 3
 
@@ -140,7 +149,7 @@ def test_a_drawing_is_read_and_attacked(mlp, mnist):
     pad._lift()
     assert "read as 1" in pad._guess.value
     assert pad.explorer._controls["picture"].value == "your digit"
-    assert "original image of a 1" in pad.explorer._pages[0][0].value
+    assert "original image: 1" in pad.explorer._pages[0][0].value
     pad.close()
 
 
@@ -149,6 +158,15 @@ def test_the_penalty_explorer_says_whether_the_target_is_reached(mlp, mnist):
     first, last = frames(explorer)
     assert "target 8 reached" in first
     assert "target 8 not reached" in last
+
+
+def test_the_penalty_explorer_tells_its_progress(mlp, mnist):
+    explorer = widgets.PenaltyExplorer(mlp, mnist[0][:1], mnist[1][:1], [0.01, 100], steps=250)
+    seen = []
+    explorer._progress.observe(lambda change: seen.append(change["new"]), "value")
+    choose(explorer, target=3)
+    assert seen == [0.4, 0.8]
+    assert explorer._progress.layout.display == "none"
 
 
 def test_the_sweep_explorer_says_the_accuracy(mlp, mnist):
