@@ -147,12 +147,8 @@ class Explorer(widgets.VBox):
         raise NotImplementedError
 
     def __repr__(self):  # what viewers without widgets show
-        labels = [label for label, _ in self.slider.options]
-        choices = f"; to choose: {', '.join(self._controls)}" if self._controls else ""
-        return (
-            f"A slider: {self.slider.description} from {labels[0]} to {labels[-1]}{choices}. "
-            "Run this cell to use it."
-        )
+        choices = f" and choices ({', '.join(self._controls)})" if self._controls else ""
+        return f"Run this cell for a slider ({self.slider.description}){choices}."
 
     def close(self):
         """Release every widget of the explorer, in the kernel and in the browser."""
@@ -226,7 +222,7 @@ class EpsilonExplorer(Explorer):
         }
         controls = {
             "picture": _picture_choice(self._pictures),
-            "method": _dropdown(
+            "noise": _dropdown(
                 "noise",
                 "Which noise is added",
                 [
@@ -238,23 +234,23 @@ class EpsilonExplorer(Explorer):
             "target": _target_choice(class_names),
         }
         widgets.dlink(
-            (controls["method"], "value"),
+            (controls["noise"], "value"),
             (controls["target"], "disabled"),
-            lambda method: method != "targeted",
+            lambda noise: noise != "targeted",
         )
         super().__init__("epsilon", self._steps, **controls)
         if upload and "READING_EDITION" not in os.environ:
             self.children[1].children += (PhotoUpload(self._take_upload),)
 
-    def render(self, picture, method, target):
+    def render(self, picture, noise, target):
         image, label = self._pictures[picture]
         found = []
-        if method == "random":
+        if noise == "random":
             direction = _random_signs(image)
         else:
-            aim = torch.full_like(label, target) if method == "targeted" else label
+            aim = torch.full_like(label, target) if noise == "targeted" else label
             direction, logits = gradient_and_logits(self._model, image, aim)
-            if method == "targeted":
+            if noise == "targeted":
                 direction = -direction
             if self._radii[0] == 0:
                 found.append(logits.softmax(1))  # known from the gradient's pass
@@ -266,7 +262,7 @@ class EpsilonExplorer(Explorer):
         found = torch.cat(found)
         who = getattr(self._model, "name", "the network")
         notes = _flips(found.argmax(1) != label, self._steps, who)
-        color = RANDOM if method == "random" else ADVERSARIAL
+        color = RANDOM if noise == "random" else ADVERSARIAL
         yield from _frames(
             image[0], adv_images, found, label.item(), self._class_names, self._steps, notes, color
         )

@@ -52,12 +52,12 @@ def test_every_picture_has_alt_text(explorer):
 
 
 def test_random_signs_leave_the_prediction(explorer, mnist):
-    choose(explorer, method="random")
+    choose(explorer, noise="random")
     assert set(predictions(explorer)) == {mnist[1][0].item()}
 
 
 def test_a_target_is_aimed_at(explorer):
-    choose(explorer, method="targeted", target=3)
+    choose(explorer, noise="targeted", target=3)
     assert predictions(explorer)[-1] == 3
 
 
