@@ -171,14 +171,15 @@ def attack_rows(image, attacked, probabilities, label, class_names, *, caption=N
         len(attacked), 4, squeeze=False, gridspec_kw={"width_ratios": [1, 1, 1, 1.35]}
     )
     sentences = []
-    for row, (title, result), values in zip(axes, attacked.items(), probabilities[1:], strict=True):
-        noise = result - image
+    noises = {title: result - image for title, result in attacked.items()}
+    limit = max(noise.abs().max().item() for noise in noises.values()) or 1  # one for all rows
+    for row, (title, noise), values in zip(axes, noises.items(), probabilities[1:], strict=True):
         color = RANDOM if title.startswith("random") else ADVERSARIAL
         _show(row[0], image)
         row[0].set_title(_guess(probabilities[0], label, class_names), color=CLEAN)
-        amplification = _show_noise(row[1], noise)
-        row[1].set_title(f"{title}\nnoise × {amplification}", color=color)
-        _show(row[2], result)
+        _show_noise(row[1], noise, limit)
+        row[1].set_title(f"{title}\nnoise × {1 / limit:.3g}", color=color)
+        _show(row[2], attacked[title])
         row[2].set_title(_guess(values, label, class_names), color=color)
         _bars(row[3], values, label, class_names, color)
         sentences.append(f"{title}: {_guess(values, label, class_names)}".replace("\n", " "))
@@ -239,16 +240,13 @@ def _array(image):
     return image.detach().cpu().permute(1, 2, 0).squeeze(-1).numpy()
 
 
-def _show_noise(axis, noise):
-    """Noise (C, H, W) amplified to full scale; returns the amplification."""
-    limit = noise.abs().max().item()
-    amplification = 1 / limit if limit else 1
+def _show_noise(axis, noise, limit):
+    """Noise (C, H, W), amplified so that ``limit`` is at full scale and no change in the middle."""
     if len(noise) == 1:
-        axis.imshow(_array(noise), cmap=NOISE_MAP, vmin=-limit or -1, vmax=limit or 1)
+        axis.imshow(_array(noise), cmap=NOISE_MAP, vmin=-limit, vmax=limit)
         axis.axis("off")
-    else:  # three channels: grey is no change, full scale is the largest
-        _show(axis, 0.5 + 0.5 * amplification * noise)
-    return f"{amplification:.3g}"
+    else:
+        _show(axis, 0.5 + 0.5 * noise / limit)
 
 
 def _guess(probabilities, label, class_names):
@@ -293,5 +291,5 @@ def _encoded(figure, kind):
     if photo != (kind == "jpeg"):
         return None
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, pil_kwargs={"quality": 85} if photo else {})
+    figure.savefig(buffer, format=kind, pil_kwargs={"quality": 80} if photo else {})
     return buffer.getvalue(), {"alt": figure.get_label()}

@@ -1,4 +1,4 @@
-"""The README says what the notebooks print, and links to what is there."""
+"""The README says what the notebooks print, and links to what is there; the notebooks are small."""
 
 import json
 import re
@@ -54,3 +54,12 @@ def test_every_link_leads_somewhere(document):
     path = ROOT / document
     for link in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
         assert link.startswith("https://") or (path.parent / link).exists(), link
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")), ids=lambda p: p.stem)
+def test_a_notebook_is_small_and_as_restart_and_run_all_leaves_it(path):
+    assert path.stat().st_size < 1e6  # bytes
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    assert "widgets" not in notebook["metadata"]
+    counts = [cell["execution_count"] for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert counts == list(range(1, 1 + len(counts)))

@@ -113,7 +113,7 @@ def test_the_newest_choice_wins(explorer):
 @pytest.mark.parametrize(
     "make",
     [
-        lambda *args: widgets.EpsilonExplorer(*args, EPSILONS),
+        lambda *args: widgets.EpsilonExplorer(*args, EPSILONS, upload=True),
         lambda *args: widgets.DigitPad(*args, EPSILONS),
         lambda *args: widgets.PenaltyExplorer(*args, [0.01, 0.1]),
         lambda *args: widgets.SweepExplorer(*args, EPSILONS),
