@@ -55,8 +55,7 @@ def gradient_and_logits(model, images, labels):
         check_logits(logits, labels)
         loss = _cross_entropy(logits, labels)
         (data_grad,) = torch.autograd.grad(loss, images)
-    if not data_grad.isfinite().all():
-        raise ValueError("the model's gradient is not finite: are its weights?")
+    _check_finite(data_grad)
     return data_grad, logits.detach()
 
 
@@ -99,6 +98,9 @@ def fgsm_attack(model, images, labels, epsilon, *, targeted=False):
 
     Returns:
         ``adv_images`` as :func:`fgsm`.
+
+    Raises:
+        TypeError, ValueError: as :func:`input_gradient` and :func:`fgsm`.
     """
     check_images(images)
     check_number(epsilon, images, "epsilon")  # before the expensive step
@@ -138,11 +140,12 @@ def optimize_noise(model, images, targets, *, c, lr=0.008, steps=1000, start=Non
     c = check_number(c, images, "c")
     if not lr > 0 or steps < 1:
         raise ValueError(f"lr must be positive and steps at least 1, got {lr} and {steps}")
+    images = images.detach()
+    noise = torch.zeros_like(images)
     if start is not None:
         check_direction(start, images, "start")
-        check_images(images + start, "images + start")
-    images = images.detach()
-    noise = torch.zeros_like(images) if start is None else start.clone()
+        noise += start.detach()
+        check_images(images + noise, "images + start")
     active = torch.arange(len(images), device=images.device)  # images still on their way
     with eval_mode(model), torch.enable_grad():
         for _ in range(steps):
@@ -150,11 +153,12 @@ def optimize_noise(model, images, targets, *, c, lr=0.008, steps=1000, start=Non
                 break
             x, r = images[active], noise[active].requires_grad_()
             logits = model(x + r)
-            check_logits(logits, targets, "targets")
+            check_logits(logits, targets[active], "targets")
             missed = logits.argmax(1) != targets[active]
             penalty = (c if isinstance(c, float) else c[active]) * r.square()
             loss = _cross_entropy(logits, targets[active]) + penalty.sum()
             (gradient,) = torch.autograd.grad(loss, r)
+            _check_finite(gradient)
             active = active[missed]
             stepped = (x + r - lr * gradient)[missed].detach().clamp(0, 1)
             noise[active] = stepped - x[missed]
@@ -163,7 +167,7 @@ def optimize_noise(model, images, targets, *, c, lr=0.008, steps=1000, start=Non
 
 def lbfgs_noise(
     model, images, targets, *,
-    precision=0.005, tolerance=0.003, steps=300, memory=8, chunk_size=500, progress=True,
+    precision=0.005, tolerance=0.003, steps=300, memory=8, batch_size=500, progress=True,
 ):  # fmt: skip
     """The least noise that makes ``model`` see ``targets``, by the method of Szegedy et al.
 
@@ -179,7 +183,7 @@ def lbfgs_noise(
             (by less than a tenth of it when the target is about to win or lose).
         steps: how many evaluations of the model an image may cost, over all its ``c``.
         memory: how many steps L-BFGS remembers.
-        chunk_size: how many images are worked on at once; each takes the memory of about
+        batch_size: how many images are worked on at once; each takes the memory of about
             ``2 * memory + 20`` images, besides what the model needs.
         progress: show a bar that counts finished images.
 
@@ -199,18 +203,18 @@ def lbfgs_noise(
     check_labels(targets, images, "targets")
     check_model(model, images)
     options = {"precision": precision, "tolerance": tolerance, "steps": steps, "memory": memory}
-    for name, value in {**options, "chunk_size": chunk_size}.items():
+    for name, value in {**options, "batch_size": batch_size}.items():
         if not value > 0:
             raise ValueError(f"{name} must be positive, got {value}")
     if not len(images):
         return torch.zeros_like(images)
     images = images.detach()
     noise = torch.zeros_like(images.flatten(1))
-    chunks = zip(*(part.split(chunk_size) for part in (images, targets, noise)), strict=True)
+    batches = zip(*(part.split(batch_size) for part in (images, targets, noise)), strict=True)
     bar = tqdm(total=len(images), unit="image", disable=not progress, file=sys.stdout)
     with bar, eval_mode(model), contextlib.suppress(KeyboardInterrupt):
-        for chunk in chunks:
-            _search(model, *chunk, **options, bar=bar)
+        for batch in batches:
+            _search(model, *batch, **options, bar=bar)
     return noise.view(images.shape)
 
 
@@ -223,8 +227,15 @@ def check_direction(data_grad, images, name="data_grad"):
             f"{name} must have the images' shape {tuple(images.shape)}, "
             f"got {tuple(data_grad.shape)}"
         )
+    if data_grad.device != images.device:
+        raise ValueError(f"{name} is on {data_grad.device} and the images are on {images.device}")
     if data_grad.isnan().any():
         raise ValueError(f"{name} must not hold NaN")
+
+
+def _check_finite(gradient):
+    if not gradient.isfinite().all():
+        raise ValueError("the model's gradient is not finite: are its weights?")
 
 
 def _cross_entropy(logits, labels):
@@ -263,23 +274,24 @@ def _search(model, images, targets, found, *, precision, tolerance, steps, memor
     """
     shape, x, row = images.shape[1:], images.flatten(1), torch.arange(len(images)).to(images.device)
     noise = torch.zeros_like(x)
-    loss, data_grad, lead = _evaluate(model, shape, x, noise, targets)
+    loss, data_grad, margin = _evaluate(model, shape, x, noise, targets)
+    _check_finite(data_grad)
     # Were the loss linear until it is zero, the boundary would be at c = |data_grad|^2 / (4 loss).
     # It flattens on the way, so half of that is the better guess.
     c = _dot(data_grad, data_grad) / (8 * loss)
     low, high = torch.zeros_like(c), torch.full_like(c, math.inf)  # c that succeeded, c that failed
     least = torch.full_like(c, math.inf)  # |noise|^2 of what was found
-    # How fast the lead falls per unit of log c at the boundary: exact for two linear classes.
-    fall = lead / (lead / 2 - 1)
+    # How fast the margin falls per unit of log c at the boundary: exact for two linear classes.
+    fall = margin / (margin / 2 - 1)
     step, scale, pairs = torch.ones_like(c), 1 / (4 * c), deque(maxlen=memory)
-    done = lead > 0
+    done = margin > 0
 
     for _ in range(steps):
         if done.any():  # drop the finished images from the batch
             keep = ~done.squeeze(1)
             bar.update(len(row) - int(keep.sum()))
-            state = x, targets, row, noise, loss, data_grad, lead, fall
-            x, targets, row, noise, loss, data_grad, lead, fall = (part[keep] for part in state)
+            state = x, targets, row, noise, loss, data_grad, margin, fall
+            x, targets, row, noise, loss, data_grad, margin, fall = (part[keep] for part in state)
             state = c, low, high, least, scale, step
             c, low, high, least, scale, step = (part[keep] for part in state)
             pairs = deque(([part[keep] for part in pair] for pair in pairs), maxlen=memory)
@@ -292,7 +304,7 @@ def _search(model, images, targets, found, *, precision, tolerance, steps, memor
         free = torch.where(grad > 0, noise > -x, noise < 1 - x)
         direction = -_inverse_hessian_times(free * grad, pairs, scale)
         trial = _project(noise + step * free * direction, x)
-        trial_loss, trial_data_grad, trial_lead = _evaluate(model, shape, x, trial, targets)
+        trial_loss, trial_data_grad, trial_margin = _evaluate(model, shape, x, trial, targets)
 
         # Remember how the gradient changed, also from a step that is refused below. Without the
         # curvature condition s.y > 0 (6.7) the pair is switched off: rho = 0.
@@ -310,13 +322,13 @@ def _search(model, images, targets, found, *, precision, tolerance, steps, memor
         noise = torch.where(accept, trial, noise)
         loss = torch.where(accept, trial_loss, loss)
         data_grad = torch.where(accept, trial_data_grad, data_grad)
-        lead = torch.where(accept, trial_lead, lead)
+        margin = torch.where(accept, trial_margin, margin)
 
-        # The search on c: Newton's next c for a lead just above 0; if that is outside the
+        # The search on c: Newton's next c for a margin just above 0; if that is outside the
         # bracket, bisect.
-        change = (lead / fall - precision / 2).clamp(-math.log(2), math.log(2))
+        change = (margin / fall - precision / 2).clamp(-math.log(2), math.log(2))
         converged = gain.abs() <= tolerance * (0.1 + change.abs()) * value
-        success, size = converged & (lead > 0), _dot(noise, noise)
+        success, size = converged & (margin > 0), _dot(noise, noise)
         better = (success & (size < least)).squeeze(1)
         found[row[better]], least[better] = noise[better], size[better]
         low = torch.where(success, c, low)
@@ -329,7 +341,7 @@ def _search(model, images, targets, found, *, precision, tolerance, steps, memor
 
 
 def _evaluate(model, shape, x, noise, targets):
-    """The loss, its gradient, and the target's lead over the next class, at ``x + noise``."""
+    """The loss, its gradient, and the target's margin over the next class, at ``x + noise``."""
     with torch.enable_grad():
         adv_images = (x + noise).view(-1, *shape).requires_grad_()
         logits = model(adv_images)
@@ -338,8 +350,8 @@ def _evaluate(model, shape, x, noise, targets):
         (data_grad,) = torch.autograd.grad(loss.sum(), adv_images)
     logits, target = logits.detach(), targets.unsqueeze(1)
     others = logits.scatter(1, target, -math.inf).amax(1, keepdim=True)
-    lead = logits.gather(1, target) - others - _SURE
-    return loss.detach().unsqueeze(1), data_grad.flatten(1), lead
+    margin = logits.gather(1, target) - others - _SURE
+    return loss.detach().unsqueeze(1), data_grad.flatten(1), margin
 
 
 def _inverse_hessian_times(vector, pairs, scale):

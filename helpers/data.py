@@ -73,14 +73,14 @@ def load_photo(path_or_file):
     ones lie on white.
 
     Args:
-        path_or_file: a path, an open binary file, the bytes of a file, or one upload of
-            ``ipywidgets.FileUpload``.
+        path_or_file: a path, an open binary file that can be rewound, the bytes of a file, or a
+            dict of a "name" and a "content" in bytes, as upload buttons give it.
 
     Returns:
         float32 of shape (1, 3, 224, 224) in [0, 1], on torch's default device.
 
     Raises:
-        FileNotFoundError: there is no such file.
+        OSError: there is no such file, or it may not be read.
         TypeError: something else than these.
         ValueError: empty, damaged, not a picture, 32 bits a channel, smaller than 32 pixels, or
             over 100 megapixels.
@@ -114,7 +114,7 @@ def center_digit(drawing):
         float32 of shape (1, 1, 28, 28) in [0, 1], on torch's default device.
 
     Raises:
-        ValueError: a drawing of another shape or range, or an empty one.
+        TypeError, ValueError: a drawing of another type, shape or range, or an empty one.
 
     Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits".
     """
@@ -132,7 +132,7 @@ def center_digit(drawing):
     top = _centered(digit.sum(1), height)
     left = _centered(digit.sum(0), width)
     image[0, 0, top : top + height, left : left + width] = digit
-    return image.to(torch.get_default_device())
+    return image.float().to(torch.get_default_device())
 
 
 def imagenet_labels():
@@ -200,7 +200,7 @@ def _read_idx(name, md5, header):
 def _open(source):
     """A seekable binary file for whatever ``load_photo`` takes, and its name for messages."""
     name, kind = "the file", type(source).__name__
-    if isinstance(source, dict) and {"name", "content"} <= source.keys():  # a FileUpload's item
+    if isinstance(source, dict) and {"name", "content"} <= source.keys():
         name, source = source["name"], source["content"]
     if isinstance(source, (str, Path)):
         return open(source, "rb"), str(source)
@@ -227,7 +227,7 @@ def _pillow_errors(name):
         raise ValueError(
             f"{name} is not a picture that Pillow can read (JPEG, PNG, WebP, GIF, TIFF, ...)"
         ) from None
-    except (OSError, SyntaxError, EOFError, ValueError, zlib.error) as error:
+    except Exception as error:  # Pillow's decoders raise nearly anything on a damaged file
         raise ValueError(f"{name} is damaged: {error}") from error
 
 

@@ -32,13 +32,13 @@ def accuracy(model, images, labels, *, batch_size=BATCH_SIZE):
         batch_size: how many images go through the model at once.
 
     Raises:
-        TypeError, ValueError: images or labels of the wrong type, shape, range or device, or none.
+        TypeError, ValueError: images or labels of the wrong type, shape, range or device, or none;
+            a model whose output is not (N, K); a batch size below 1.
     """
-    check_not_empty(images)
-    check_labels(labels, images)
-    predicted = probabilities(model, images, batch_size=batch_size)
-    check_logits(predicted, labels)
-    return (predicted.argmax(1) == labels).float().mean().item()
+    _check(model, images, labels, batch_size)
+    logits = torch.cat([_forward(model, batch) for batch in images.split(batch_size)])
+    check_logits(logits, labels)
+    return (logits.argmax(1) == labels).float().mean().item()
 
 
 def epsilon_sweep(model, images, labels, epsilons, *, data_grad=None, batch_size=BATCH_SIZE):
@@ -57,13 +57,10 @@ def epsilon_sweep(model, images, labels, epsilons, *, data_grad=None, batch_size
     Raises:
         As :func:`accuracy` and :func:`helpers.attacks.fgsm`.
     """
-    check_not_empty(images)
-    check_labels(labels, images)
-    check_model(model, images)
+    _check(model, images, labels, batch_size)
     if data_grad is not None:
         check_direction(data_grad, images)
-    for epsilon in epsilons:
-        check_number(epsilon, images, "epsilon")
+    epsilons = [check_number(epsilon, images, "epsilon") for epsilon in epsilons]
     correct = [0] * len(epsilons)
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
@@ -102,14 +99,14 @@ def minimal_epsilon(
         0 where the clean image is misclassified, inf where ``epsilon_max`` does not fool it.
 
     Raises:
-        As :func:`accuracy`; ValueError unless 0 < precision <= epsilon_max.
+        As :func:`accuracy`; ValueError unless 0 < precision <= epsilon_max < inf.
     """
-    if not 0 < precision <= epsilon_max:
+    if not 0 < precision <= epsilon_max < math.inf:
         raise ValueError(
-            f"precision must be above 0 and at most epsilon_max, got {precision} and {epsilon_max}"
+            "precision must be above 0 and at most epsilon_max, which must be finite, "
+            f"got {precision} and {epsilon_max}"
         )
-    check_not_empty(images)
-    check_labels(labels, images)
+    _check(model, images, labels, batch_size)
     batches = zip(images.split(batch_size), labels.split(batch_size), strict=True)
     return torch.cat([_bisect(model, *batch, epsilon_max, precision) for batch in batches])
 
@@ -124,6 +121,14 @@ def distortion(noise):
     if noise.dim() != 4:
         raise ValueError(f"noise must have shape (N, C, H, W), got {tuple(noise.shape)}")
     return noise.square().mean(dim=(1, 2, 3)).sqrt()
+
+
+def _check(model, images, labels, batch_size):
+    check_not_empty(images)
+    check_labels(labels, images)
+    check_model(model, images)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 
 
 def _forward(model, images):

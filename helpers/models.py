@@ -73,12 +73,19 @@ def train_mlp(model, images, labels, *, epochs, test=None, batch_size=64, lr=1e-
         ``{"loss": [...], "accuracy": [...]}``, one number per epoch: the mean training loss, and
         the accuracy in [0, 1] on ``test`` (empty without it). The model is left in eval mode.
 
+    Raises:
+        TypeError, ValueError: images or labels of the wrong type, shape, range or device, or none;
+            no epoch; a model whose weights are frozen, as :func:`load_mlp` returns it.
+
     Source: the recipe of Ghouwati and Achenchabe's notebook: Adam 1e-3, batch 64, 5 epochs.
     """
     check_not_empty(images)
     check_labels(labels, images)
+    check_model(model, images)
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}")
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise ValueError("the model is frozen: call model.requires_grad_() before training it")
     optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     generator = torch.Generator().manual_seed(seed)
     history = {"loss": [], "accuracy": []}
@@ -192,8 +199,11 @@ def check_model(model, images):
 
 def check_logits(logits, labels, name="labels"):
     """Raise ValueError unless ``logits`` is (N, K) and every label is one of its K classes."""
-    if logits.dim() != 2:
-        raise ValueError(f"the model must give logits of shape (N, K), got {tuple(logits.shape)}")
+    if logits.dim() != 2 or len(logits) != len(labels):
+        raise ValueError(
+            f"the model must give logits of shape (N, K) with N = {len(labels)}, "
+            f"got {tuple(logits.shape)}"
+        )
     if labels.numel() and labels.max() >= logits.shape[1]:
         raise ValueError(
             f"{name} must be from 0 to {logits.shape[1] - 1}, got {labels.max().item()}"
@@ -229,7 +239,7 @@ def _check_reachable(url):
             request = urllib.request.Request(url, method="HEAD")
             urllib.request.urlopen(request, timeout=_NETWORK_SECONDS).close()
             problem.clear()
-        except (OSError, ValueError) as error:
+        except Exception as error:  # http.client's errors are no OSErrors
             problem[0] = str(getattr(error, "reason", error))
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -242,10 +252,10 @@ def _check_reachable(url):
 def _vgg16_notice(error):
     file = _vgg16_file()
     reason = str(error).partition("\n")[0]
-    what = f"{file.name} is damaged: {reason}" if file.exists() else reason
+    what = f"{file.name} could not be read: {reason}" if file.exists() else reason
     folder = str(file.parent).replace(str(Path.home()), "~", 1)
     return (
-        f"VGG16 could not be loaded: {what}.\n"
+        f"VGG16 could not be loaded: {what.rstrip('.')}.\n"
         "EfficientNet-Lite0, which is installed with the course, is used instead.\n"
         f"For VGG16 put {file.name} (528 MB, {VGG16_WEIGHTS.url})\n"
         f"into the folder {folder} and load the model again."

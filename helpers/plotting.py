@@ -9,7 +9,7 @@ import matplotlib.style
 from IPython import get_ipython
 from matplotlib.figure import Figure
 
-from helpers.data import ASSETS
+from helpers.data import ASSETS, check_not_empty
 
 # Distinct in hue and in lightness (Okabe and Ito's palette), the same from first to last notebook.
 CLEAN, ADVERSARIAL, RANDOM = "#0072B2", "#D55E00", "#7F7F7F"
@@ -78,6 +78,7 @@ def image_grid(images, titles=None, *, columns=10, row_labels=None, size=None, c
         size: of an image in inches; by default as large as the width allows.
         caption: a line below, for instance which model the titles speak of.
     """
+    check_not_empty(images)
     rows = -(-len(images) // columns)
     size = size or WIDTH / columns
     titles = titles or [""] * len(images)
@@ -249,6 +250,12 @@ def _show_noise(axis, noise, limit):
         _show(axis, 0.5 + 0.5 * noise / limit)
 
 
+def shown_classes(probabilities):
+    """The classes that get a bar: all ten in their order, or the five likeliest of more."""
+    count = len(probabilities)
+    return list(range(count)) if count <= 10 else probabilities.topk(5).indices.tolist()
+
+
 def _guess(probabilities, label, class_names):
     prediction = probabilities.argmax().item()
     name = textwrap.fill(verdict(prediction, label, class_names), 20)
@@ -256,11 +263,8 @@ def _guess(probabilities, label, class_names):
 
 
 def _bars(axis, probabilities, label, class_names, color):
-    """Ten classes in their order, or the five likeliest of many; the true one blue and bold."""
-    if len(probabilities) > 10:
-        classes = probabilities.topk(5).indices.tolist()
-    else:
-        classes = list(range(len(probabilities)))
+    """A bar for each of the classes that are shown; the true one is blue and bold."""
+    classes = shown_classes(probabilities)
     places = range(len(classes))
     colors = [CLEAN if i == label else color for i in classes]
     axis.barh(places, [100 * probabilities[i].item() for i in classes], color=colors)

@@ -26,7 +26,7 @@ from torchvision.transforms.v2 import functional as TF
 from helpers.attacks import fgsm, gradient_and_logits, input_gradient, optimize_noise
 from helpers.data import center_digit, load_photo
 from helpers.evaluation import distortion, epsilon_sweep, probabilities
-from helpers.plotting import ADVERSARIAL, CLEAN, NOISE_MAP, RANDOM, verdict
+from helpers.plotting import ADVERSARIAL, CLEAN, NOISE_MAP, RANDOM, shown_classes, verdict
 
 DIGITS = [str(digit) for digit in range(10)]
 
@@ -87,7 +87,7 @@ class Explorer(widgets.VBox):
     """
 
     def __init__(self, description, steps, **controls):
-        self._controls, self._filling = controls, None
+        self._controls, self._newest = controls, None
         self.slider = widgets.SelectionSlider(
             options=[(step, i) for i, step in enumerate(steps)],
             description=description,
@@ -133,7 +133,11 @@ class Explorer(widgets.VBox):
             values = self._values()
             if choice is not None:
                 values["picture"] = choice
-            self._show(list(self.render(**values)), page)
+            try:
+                self._show(list(self.render(**values)), page)
+            except BaseException:
+                self.close()
+                raise
         if not exported:
             for control in controls.values():
                 control.observe(self._choose, "value")
@@ -152,27 +156,29 @@ class Explorer(widgets.VBox):
 
     def close(self):
         """Release every widget of the explorer, in the kernel and in the browser."""
-        if self._filling:
-            self._filling.cancel()
+        self._newest = None
         _close_all(self, *self._links)
 
     def _values(self):
         return {name: control.value for name, control in self._controls.items()}
 
     def _choose(self, _change=None):
-        if self._filling:
-            self._filling.cancel()  # the newest choice wins
+        self._message.value = ""
+        self._newest = choice = object()  # a mark and no task to cancel: threads may differ
         try:
-            self._filling = asyncio.get_running_loop().create_task(self._fill())
+            loop = asyncio.get_running_loop()
         except RuntimeError:  # outside a kernel
-            asyncio.run(self._fill())
+            return asyncio.run(self._fill(choice))
+        self._filling = loop.create_task(self._fill(choice))  # the loop keeps no strong reference
 
-    async def _fill(self):
-        """Compute the pictures, yielding to a newer choice now and then, and show them at once."""
+    async def _fill(self, choice):
+        """Compute the pictures and show them at once, unless a newer choice comes meanwhile."""
         started = time.monotonic()
         items = []
         try:
             for item in self.render(**self._values()):
+                if choice is not self._newest:
+                    return
                 items.append(item)
                 if isinstance(item, float):
                     self._progress.value = item
@@ -180,11 +186,15 @@ class Explorer(widgets.VBox):
                         self._progress.layout.display = "flex"
                     await asyncio.sleep(0.01)  # long enough for the kernel to hear of it
             self._show(items, self._pages[0])
-            self._message.value = ""
-        except Exception as error:  # nobody sees a traceback from a callback
-            self._message.value = html.escape(str(error) or type(error).__name__)
-        finally:
-            self._progress.layout.display = "none"
+        except Exception as error:
+            if choice is not self._newest:
+                return
+            self._tell(error)
+        self._progress.layout.display = "none"
+
+    def _tell(self, error):
+        """Show an error: nobody sees a traceback from a callback."""
+        self._message.value = html.escape(str(error) or type(error).__name__)
 
     def _show(self, items, page):
         pictures = [item for item in items if isinstance(item, str)]
@@ -257,7 +267,7 @@ class EpsilonExplorer(Explorer):
         shape = (len(self._radii), -1, -1, -1)
         adv_images = fgsm(image.expand(shape), self._radii, direction.expand(shape))
         for batch in adv_images[len(found) :].split(self._batch_size):
-            yield len(found) * self._batch_size / len(adv_images)
+            yield sum(map(len, found)) / len(adv_images)
             found.append(probabilities(self._model, batch))
         found = torch.cat(found)
         who = getattr(self._model, "name", "the network")
@@ -272,6 +282,7 @@ class EpsilonExplorer(Explorer):
 
         Its label is what the model sees in it.
         """
+        image = image.to(self._radii)  # a callback's thread may have another default device
         label = probabilities(self._model, image).argmax(1)
         self._pictures[name] = (image, label)
         picture = self._controls["picture"]
@@ -287,8 +298,8 @@ class EpsilonExplorer(Explorer):
             if "problem" in upload:
                 raise ValueError("{name} {problem}".format(**upload))
             self.add(upload["name"], load_photo(upload))
-        except ValueError as error:
-            self._message.value = html.escape(str(error))
+        except Exception as error:
+            self._tell(error)
 
 
 class PhotoUpload(anywidget.AnyWidget):
@@ -327,13 +338,15 @@ class PenaltyExplorer(Explorer):
         self._c = torch.tensor(weights, dtype=images.dtype, device=images.device)
         self._lr, self._most = lr, steps
         self._steps = [f"{weight:.3g}" for weight in weights]
-        names = {f"{i + 1}: {label}": i for i, label in enumerate(labels)}
+        self._pictures = {f"{i + 1}: {label}": i for i, label in enumerate(labels)}
         target = _target_choice(DIGITS)
         target.value = (labels[0].item() + 1) % 10
-        super().__init__("weight c", self._steps, picture=_picture_choice(names), target=target)
+        super().__init__(
+            "weight c", self._steps, picture=_picture_choice(self._pictures), target=target
+        )
 
     def render(self, picture, target):
-        i = int(picture.partition(":")[0]) - 1
+        i = self._pictures[picture]
         image = self._images[i].expand(len(self._c), -1, -1, -1)
         targets = torch.full((len(self._c),), target, device=image.device)
         noise = None
@@ -371,14 +384,14 @@ class SweepExplorer(Explorer):
         signs = _random_signs(images)
         attacked = epsilon_sweep(model, images, labels, self._epsilons)
         control = epsilon_sweep(model, images, labels, self._epsilons, data_grad=signs)
-        first = images[: self._shown]
-        data_grad = input_gradient(model, first, labels[: self._shown])
+        first, first_labels = images[: self._shown], labels[: self._shown]
+        data_grad = input_gradient(model, first, first_labels)
         yield ""
         for epsilon, fooled, tossed in zip(self._epsilons, attacked, control, strict=True):
             adv_images = fgsm(first, epsilon, data_grad)
             figures = []
             for image, guess, label in zip(
-                adv_images, probabilities(model, adv_images).argmax(1), labels, strict=False
+                adv_images, probabilities(model, adv_images).argmax(1), first_labels, strict=True
             ):
                 says = verdict(guess.item(), label.item())
                 alt = f"a {label} at epsilon {epsilon:.3f}, predicted {says}"
@@ -402,6 +415,7 @@ class DigitPad(widgets.VBox):
             super().__init__([widgets.HTML("To draw a digit, run the notebook.")])
             return
         self._model, self._pen = model, None
+        self._device = images.device  # a callback's thread may have another default
         self._canvas = Canvas(width=self.SIDE, height=self.SIDE)
         self._canvas.layout.width = self._canvas.layout.height = f"{self.SIDE}px"
         self._canvas.layout.border = "1px solid gray"  # to be seen on a dark page
@@ -462,7 +476,7 @@ class DigitPad(widgets.VBox):
 
     def _look(self):
         """Show what the model sees in the drawing; returns the drawing as an image of MNIST."""
-        image = center_digit(TF.pil_to_tensor(self._drawing)[0] / 255)
+        image = center_digit(TF.pil_to_tensor(self._drawing)[0] / 255).to(self._device)
         found = probabilities(self._model, image)[0]
         guess = found.argmax().item()
         bars = "".join(_bar(DIGITS[k], found[k].item(), CLEAN, k == guess) for k in range(10))
@@ -475,7 +489,7 @@ def _frames(image, adv_images, found, label, class_names, steps, notes, color=AD
     """The HTML of the original, then of each step: noise, result, probabilities and a note."""
     photo = len(image) == 3
     noise = adv_images - image
-    amplification = 1 / max(noise.abs().max().item(), 1e-6)
+    amplification = 1 / (noise.abs().max().item() or 1)
     name = class_names[label]
     original = _figure(_pixels(image), f"original image: {name}", f"original: {name}")
     kind = "photo" if photo else "digit"
@@ -493,7 +507,7 @@ def _frames(image, adv_images, found, label, class_names, steps, notes, color=AD
             ),
             _figure(_pixels(adv_image), f"adversarial image at {step}: predicted {says}", says),
         ]
-        classes = values.topk(5).indices.tolist() if photo else range(len(values))
+        classes = shown_classes(values)
         bars = "".join(
             _bar(class_names[k], values[k].item(), CLEAN if k == label else color, k == label)
             for k in classes

@@ -500,16 +500,16 @@ def scipy_noise(model, images, targets, search, precision=0.005):
             _, _, logits, adv_image = evaluate(r, image, target)
             win = logits[target].clone()
             logits[target] = -math.inf
-            lead = (win - logits.max()).item()
-            if lead > 0:
+            margin = (win - logits.max()).item()
+            if margin > 0:
                 low, found[i] = c, (adv_image - image).detach()[0]
             else:
                 high = c
             if search == "c by bisection":
                 c = c / 4 if low == 0 else c * 4 if high == math.inf else (low * high) ** 0.5
                 continue
-            change = min(max((lead - precision) / 2, -math.log(2)), math.log(2))
-            if lead > 0 and change < precision:
+            change = min(max((margin - precision) / 2, -math.log(2)), math.log(2))
+            if margin > 0 and change < precision:
                 break
             c *= math.exp(change)
             c = c if low < c < high else (low * high) ** 0.5

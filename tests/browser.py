@@ -95,13 +95,3 @@ def new_page(browser, width=1024, height=900, color_scheme="light", **options):
         yield page
     finally:
         context.close()
-
-
-@contextmanager
-def chromium_page(width=1024, height=900, color_scheme="light", **options):
-    """A page in a Chromium of its own; see :func:`chromium_browser` and :func:`new_page`."""
-    with (
-        chromium_browser() as browser,
-        new_page(browser, width, height, color_scheme, **options) as page,
-    ):
-        yield page

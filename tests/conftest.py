@@ -21,6 +21,11 @@ from helpers.models import Normalize, load_imagenet_model, load_mlp
 PHOTOS = Path(__file__).parent.parent / "images" / "photos"
 
 
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def photos():
     """The shipped photographs by file name, which is the name of their class."""

@@ -18,6 +18,7 @@ CALLS = {
     "input_gradient": attacks.input_gradient,
     "fgsm_attack": lambda *args: attacks.fgsm_attack(*args, 0.1),
     "optimize_noise": lambda *args: attacks.optimize_noise(*args, c=0.1, steps=3),
+    "lbfgs_noise": lambda *args: attacks.lbfgs_noise(*args, steps=3, progress=False),
     "accuracy": evaluation.accuracy,
     "epsilon_sweep": lambda *args: evaluation.epsilon_sweep(*args, [0, 0.1]),
     "random_sweep": lambda model, images, labels: evaluation.epsilon_sweep(
@@ -25,7 +26,7 @@ CALLS = {
     ),
     "minimal_epsilon": evaluation.minimal_epsilon,
 }
-ATTACKS = ["input_gradient", "fgsm_attack", "optimize_noise"]
+ATTACKS = ["input_gradient", "fgsm_attack", "optimize_noise", "lbfgs_noise"]
 EVALUATIONS = [name for name in CALLS if name not in ATTACKS]
 
 
@@ -57,7 +58,6 @@ def test_the_gradient_agrees_with_central_differences_in_float64(input_gradient,
     model, images, labels = copy.deepcopy(model).double(), images[:1].double(), labels[:1]
     targets = targets_of(labels)  # wrong ones, so that no gradient is near zero
     data_grad = input_gradient(model, images, targets)
-    torch.manual_seed(0)
     for _ in range(2):
         step = 1e-8 * torch.randn_like(images)  # a larger one would cross the kinks of ReLU
         with torch.no_grad():
@@ -263,10 +263,11 @@ def test_optimising_in_two_halves_equals_doing_it_at_once(mlp, mnist):
     targets = targets_of(labels)
     at_once = attacks.optimize_noise(mlp, images, targets, c=0.1, steps=20)
     first = attacks.optimize_noise(mlp, images, targets, c=0.1, steps=10)
-    kept = first.clone()
-    halves = attacks.optimize_noise(mlp, images, targets, c=0.1, steps=10, start=first)
+    kept = first.clone().requires_grad_()
+    halves = attacks.optimize_noise(mlp, images, targets, c=0.1, steps=10, start=kept)
     assert not torch.equal(first, at_once)
     assert torch.equal(first, kept)
+    assert not halves.requires_grad
     torch.testing.assert_close(halves, at_once, rtol=0, atol=1e-6)
 
 
@@ -355,6 +356,17 @@ def test_a_model_on_another_device_is_named(call, mlp):
 def test_a_model_without_a_row_of_logits_for_each_image_is_named(call):
     with pytest.raises(ValueError, match=r"model must give logits .*\(N, K\).*\(3, 1, 28, 28\)"):
         call(nn.Identity(), IMAGES, LABELS)
+    one_for_all = nn.Sequential(nn.Flatten(0), nn.Linear(3 * 784, 10), nn.Unflatten(0, (1, 10)))
+    with pytest.raises(ValueError, match=r"model must give logits .*N = 3.*\(1, 10\)"):
+        call(one_for_all, IMAGES, LABELS)
+
+
+@pytest.mark.parametrize("call", [CALLS[name] for name in ATTACKS], ids=ATTACKS)
+def test_a_model_with_broken_weights_is_named(call, mlp):
+    broken = copy.deepcopy(mlp)
+    broken.fc1.weight[0, 0] = math.nan
+    with pytest.raises(ValueError, match=r"gradient is not finite.*weights"):
+        call(broken, IMAGES, LABELS)
 
 
 WRONG_NUMBERS = {

@@ -2,7 +2,6 @@ import gzip
 import io
 import shutil
 import struct
-import time
 import zlib
 from pathlib import Path
 
@@ -18,9 +17,7 @@ from helpers import data
 
 @pytest.mark.parametrize(("split", "count"), [("train", 60_000), ("test", 10_000)])
 def test_mnist_is_whole_and_in_range(split, count):
-    start = time.perf_counter()
     images, labels = data.load_mnist(split)
-    print(f"{split} set loaded in {time.perf_counter() - start:.2f} s")
     assert images.shape == (count, 1, 28, 28)
     assert labels.shape == (count,)
     assert (images.dtype, labels.dtype) == (torch.float32, torch.int64)

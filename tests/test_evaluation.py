@@ -1,5 +1,6 @@
 import itertools
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -58,7 +59,6 @@ def test_no_result_depends_on_the_batch_size(mlp, mnist, batch_size):
 
 
 def test_accuracy_is_the_same_in_train_mode(small_vgg):
-    torch.manual_seed(0)
     images = torch.rand(50, 3, 16, 16)
     labels = predictions(small_vgg, images)
     small_vgg.train()
@@ -99,7 +99,6 @@ def test_a_sweep_is_the_accuracy_at_each_epsilon(epsilon_sweep, case):
 
 def test_random_signs_do_next_to_nothing(mlp, mnist):
     images, labels = (part[:2000] for part in mnist)
-    torch.manual_seed(0)
     signs = torch.randn_like(images)
     clean, randomly = evaluation.epsilon_sweep(mlp, images, labels, [0, 0.1], data_grad=signs)
     fooled = evaluation.epsilon_sweep(mlp, images, labels, [0.1])[0]
@@ -131,7 +130,6 @@ def test_a_direction_that_is_not_one_for_each_image_is_named(mlp, mnist, count):
 
 
 def test_the_least_epsilon_of_a_linear_model_has_its_closed_form(minimal_epsilon):
-    torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 2, bias=False)).requires_grad_(False)
     images = 0.4 + 0.2 * torch.rand(50, 1, 28, 28)
     logits = model(images)
@@ -188,7 +186,14 @@ def test_the_precision_bounds_the_error_of_the_least_epsilon(mlp, mnist, precisi
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"precision": 0}, {"precision": math.nan}, {"epsilon_max": -1}, {"epsilon_max": 1e-9}]
+    "wrong",
+    [
+        {"precision": 0},
+        {"precision": math.nan},
+        {"epsilon_max": -1},
+        {"epsilon_max": 1e-9},
+        {"epsilon_max": math.inf},
+    ],
 )
 def test_a_wrong_precision_or_maximum_is_named(mlp, mnist, wrong):
     with pytest.raises(ValueError, match=r"precision must be above 0 and at most epsilon_max"):
@@ -207,3 +212,19 @@ def test_distortion_is_the_root_of_the_mean_of_squares(distortion):
 def test_distortion_names_a_wrong_shape():
     with pytest.raises(ValueError, match=r"noise .*\(N, C, H, W\).*\(28, 28\)"):
         evaluation.distortion(torch.zeros(28, 28))
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+@pytest.mark.parametrize(
+    "call",
+    [
+        evaluation.accuracy,
+        partial(evaluation.epsilon_sweep, epsilons=[0]),
+        evaluation.minimal_epsilon,
+    ],
+    ids=["accuracy", "epsilon_sweep", "minimal_epsilon"],
+)
+def test_a_wrong_batch_size_is_named(call, mlp, mnist, batch_size):
+    images, labels = (part[:2] for part in mnist)
+    with pytest.raises(ValueError, match=f"batch_size .*at least 1.*{batch_size}"):
+        call(mlp, images, labels, batch_size=batch_size)

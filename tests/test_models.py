@@ -274,7 +274,7 @@ DAMAGED = {
 @pytest.mark.parametrize("write", DAMAGED.values(), ids=DAMAGED)
 def test_a_damaged_vgg16_in_the_cache_is_named(cache, capsys, write):
     write(cache / VGG16_FILE)
-    assert f"{VGG16_FILE} is damaged" in notice_after_loading(capsys)
+    assert f"{VGG16_FILE} could not be read" in notice_after_loading(capsys)
 
 
 @pytest.mark.parametrize("name", ["VGG16", "resnet50", "", None])

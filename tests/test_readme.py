@@ -56,7 +56,9 @@ def test_every_link_leads_somewhere(document):
         assert link.startswith("https://") or (path.parent / link).exists(), link
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")), ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")), ids=lambda p: p.stem
+)
 def test_a_notebook_is_small_and_as_restart_and_run_all_leaves_it(path):
     assert path.stat().st_size < 1e6  # bytes
     notebook = json.loads(path.read_text(encoding="utf-8"))

@@ -48,7 +48,9 @@ def test_the_first_flip_is_written_out(explorer, mnist):
 
 def test_every_picture_has_alt_text(explorer):
     for page in explorer._pages[0]:
-        assert all(re.findall(r'<img alt="([^"]*)"', page.value))
+        pictures = re.findall(r"<img [^>]*>", page.value)
+        assert pictures
+        assert all(re.search(r'alt="[^"]', picture) for picture in pictures)
 
 
 def test_random_signs_leave_the_prediction(explorer, mnist):
@@ -106,8 +108,11 @@ def test_the_newest_choice_wins(explorer):
         choose(explorer, picture="3: 1")
         await explorer._filling
 
+    shown = []
+    explorer._pages[0][0].observe(lambda change: shown.append(change["new"]), "value")
     asyncio.run(choose_twice())
-    assert "original image: 1" in explorer._pages[0][0].value
+    (only,) = shown
+    assert "original image: 1" in only
 
 
 @pytest.mark.parametrize(
@@ -185,3 +190,36 @@ def test_photographs_have_their_epsilon_in_grey_levels(efficientnet, photos):
     )
     assert [label for label, _ in explorer.slider.options][1] == "1/255 = 0.0039"
     explorer.close()
+
+
+def test_an_error_in_the_first_pictures_leaves_no_widgets(mlp, mnist):
+    names = [str(i) for i in range(12)]
+    before = len(_instances)
+    with pytest.raises(ValueError, match="labels must be from 0 to 9"):
+        widgets.EpsilonExplorer(mlp, mnist[0][:1], torch.tensor([11]), EPSILONS, class_names=names)
+    assert len(_instances) == before
+
+
+def test_the_message_about_an_upload_outlives_a_choice_in_progress(mlp, mnist):
+    explorer = widgets.EpsilonExplorer(mlp, mnist[0][:2], mnist[1][:2], EPSILONS)
+
+    async def choose_and_upload():
+        choose(explorer, picture="2: 2")
+        await asyncio.sleep(0)
+        explorer._take_upload({"name": "letter.jpg", "content": b"Dear reader"})
+        await explorer._filling
+
+    asyncio.run(choose_and_upload())
+    assert "letter.jpg is not a picture" in explorer._message.value
+    assert "original image: 2" in explorer._pages[0][0].value
+    choose(explorer, picture="1: 7")
+    assert explorer._message.value == ""
+
+
+def test_the_progress_is_a_share(efficientnet):
+    images, names = torch.rand(1, 3, 224, 224), [str(i) for i in range(1000)]
+    explorer = widgets.EpsilonExplorer(
+        efficientnet, images, torch.tensor([388]), [k / 510 for k in range(9)], class_names=names
+    )
+    shares = [item for item in explorer.render("1: 388", "fgsm", 0) if isinstance(item, float)]
+    assert shares == [1 / 9, 5 / 9]
