@@ -316,7 +316,7 @@ class PhotoUpload(anywidget.AnyWidget):
     _esm = Path(__file__).parent / "assets" / "photo_upload.js"
 
     def __init__(self, take):
-        super().__init__()
+        super().__init__(layout=widgets.Layout(align_self="center"))
         self.on_msg(
             lambda _self, upload, buffers: take(
                 {**upload, "content": buffers[0]} if buffers else upload
@@ -595,7 +595,7 @@ def _dropdown(label, tooltip, options):
     """A labelled choice. ipywidgets shows a dropdown's own tooltip only where it has no label."""
     return widgets.Dropdown(
         options=options,
-        layout=widgets.Layout(width="auto"),  # as its longest option
+        layout=widgets.Layout(width="auto", max_width="98%"),  # as its longest option
         description=f'<span title="{tooltip}">{label}</span>',
         description_allow_html=True,
     )
