@@ -12,7 +12,6 @@ import io
 import itertools
 import os
 import time
-from pathlib import Path
 
 import anywidget
 import ipywidgets as widgets
@@ -24,44 +23,30 @@ from PIL import Image, ImageDraw
 from torchvision.transforms.v2 import functional as TF
 
 from helpers.attacks import fgsm, gradient_and_logits, input_gradient, optimize_noise
-from helpers.data import center_digit, load_photo
+from helpers.data import ASSETS, center_digit, load_photo
 from helpers.evaluation import distortion, epsilon_sweep, probabilities
 from helpers.plotting import ADVERSARIAL, CLEAN, NOISE_MAP, RANDOM, shown_classes, verdict
 
 DIGITS = [str(digit) for digit in range(10)]
 
-_FINISH_SLIDER = (  # what ipywidgets leaves out
-    "const slider = this.closest('.widget-vbox')?.querySelector('.widget-hslider');"
-    "const handle = slider?.querySelector('.noUi-handle');"
-    "if (handle) {"
-    "handle.ariaLabel = slider.querySelector('.widget-label').textContent;"
-    "handle.dataset.lmSuppressShortcuts = true;"  # else Notebook 7 takes the arrow keys
-    "}"
-)
-
-_NAME_CANVAS = (  # ... and ipycanvas
-    "const canvas = this.closest('.widget-vbox')?.querySelector('canvas');"
-    "if (canvas) {"
-    "canvas.role = 'img';"
-    "canvas.ariaLabel = 'your drawing: use the mouse or a finger';"
-    "}"
-)
-
-_CSS = f"""<style onload="{_FINISH_SLIDER}">
+_ON_LOAD = html.escape((ASSETS / "explorer.js").read_text("utf-8"))
+_CSS = f"""<style onload="{_ON_LOAD}">
 .adv {{ display: flex; flex-wrap: wrap; gap: 14px; font-size: 15px; line-height: 1.35; }}
 .adv figure {{ margin: 0; width: min-content; }}
-.adv img {{ display: block; width: 168px; height: 168px; image-rendering: pixelated; }}
+.adv img {{ display: block; width: 168px; height: 168px; image-rendering: pixelated;
+  aspect-ratio: 1; color: transparent; }}  /* no jump and no text until it is there */
 .adv.photo img {{ width: 180px; height: 180px; image-rendering: auto; }}
 .adv.photo figcaption {{ min-height: 2.7em; }}  /* two lines, however long a name is */
 .adv.row {{ gap: 8px; }}
 .adv.row img {{ width: 72px; height: 72px; }}
 .adv .bars {{ flex: 1 1 230px; max-width: 330px; }}
-.adv .bar {{ display: grid; grid-template-columns: 1em 1fr 3.6em; gap: 6px; line-height: 1.12; }}
-.adv.photo .bar {{ grid-template-columns: 7.5em 1fr 3.6em; line-height: 1.7; }}
+.adv .bar {{ display: grid; grid-template-columns: 1em 1fr 4em; gap: 6px; line-height: 1.12; }}
+.adv.photo .bar {{ grid-template-columns: 7.5em 1fr 4em; line-height: 1.7; }}
 .adv.row .bars {{ flex: 1 1 100%; }}
-.adv.row .bar {{ grid-template-columns: 4.5em 1fr 3.6em; line-height: 1.5; }}
+.adv.row .bar {{ grid-template-columns: 4.5em 1fr 4em; line-height: 1.5; }}
 .adv .bar > :first-child {{ text-align: right; white-space: nowrap; overflow: hidden;
   text-overflow: ellipsis; }}
+.adv .bar > :last-child {{ white-space: nowrap; }}
 .adv .bar.true > :first-child {{ font-weight: bold; text-decoration: underline; }}
 .adv .bar i {{ align-self: center; height: 0.8em; }}
 .adv .strip {{ flex: 1 1 100%; }}
@@ -71,6 +56,9 @@ _CSS = f"""<style onload="{_FINISH_SLIDER}">
 .adv .runs .wrong {{ background: {ADVERSARIAL}; height: 12px; }}
 .adv .runs .here {{ position: absolute; top: -4px; height: 20px; width: 3px; margin-left: -1px;
   background: currentColor; }}
+/* In Firefox ipywidgets writes the focused choice in black, also on black. */
+.widget-vbox .widget-dropdown > select:focus-visible {{ text-shadow: none;
+  color: var(--jp-widgets-input-color); }}
 </style>"""
 
 
@@ -313,7 +301,7 @@ class PhotoUpload(anywidget.AnyWidget):
             "problem", a string.
     """
 
-    _esm = Path(__file__).parent / "assets" / "photo_upload.js"
+    _esm = ASSETS / "photo_upload.js"
 
     def __init__(self, take):
         super().__init__(layout=widgets.Layout(align_self="center"))
@@ -437,8 +425,7 @@ class DigitPad(widgets.VBox):
             [widgets.VBox([self._canvas, clear]), self._guess],
             layout=widgets.Layout(flex_flow="row wrap", grid_gap="10px"),
         )
-        name = widgets.HTML(f'<style onload="{_NAME_CANVAS}"></style>')
-        super().__init__([name, pad, self.explorer])
+        super().__init__([widgets.HTML(_CSS), pad, self.explorer])
         _close_earlier(self)
 
     def close(self):
