@@ -161,6 +161,8 @@ class Explorer(widgets.VBox):
 
     async def _fill(self, choice):
         """Compute the pictures and show them at once, unless a newer choice comes meanwhile."""
+        if choice is not self._newest:  # it came before this one began
+            return
         started = time.monotonic()
         items = []
         try:

@@ -158,7 +158,7 @@ def photo_rows(quick):
 
     names = imagenet_labels()
     explorer = EpsilonExplorer(model, photos, labels, FRAMES, class_names=names)
-    picture = {"picture": f"1: {names[labels[0]]}", "method": "fgsm", "target": 0}
+    picture = {"picture": f"1: {names[labels[0]]}", "noise": "fgsm", "target": 0}
 
     def bare():
         bare_gradient(model, photos[:1], labels[:1])
