@@ -74,14 +74,20 @@ def train_mlp(model, images, labels, *, epochs, test=None, batch_size=64, lr=1e-
         the accuracy in [0, 1] on ``test`` (empty without it). The model is left in eval mode.
 
     Raises:
-        TypeError, ValueError: images or labels of the wrong type, shape, range or device, or none;
-            no epoch; a model whose weights are frozen, as :func:`load_mlp` returns it.
+        TypeError, ValueError: images or labels, also of ``test``, of the wrong type, shape, range
+            or device, or none; no epoch; a model whose output is not (N, K), or whose weights are
+            frozen, as :func:`load_mlp` returns it.
 
     Source: the recipe of Ghouwati and Achenchabe's notebook: Adam 1e-3, batch 64, 5 epochs.
     """
     check_not_empty(images)
     check_labels(labels, images)
     check_model(model, images)
+    if test is not None:
+        if not isinstance(test, (tuple, list)) or len(test) != 2:
+            raise TypeError(f"test must be (images, labels), got {type(test).__name__}")
+        check_not_empty(test[0])
+        check_labels(test[1], test[0])
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}")
     if not any(weight.requires_grad for weight in model.parameters()):
@@ -96,7 +102,9 @@ def train_mlp(model, images, labels, *, epochs, test=None, batch_size=64, lr=1e-
             total = 0.0
             order = torch.randperm(len(images), generator=generator, device="cpu")
             for batch in order.to(images.device).split(batch_size):
-                loss = F.cross_entropy(model(images[batch]), labels[batch])
+                logits = model(images[batch])
+                check_logits(logits, labels[batch])
+                loss = F.cross_entropy(logits, labels[batch])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -113,7 +121,13 @@ def train_mlp(model, images, labels, *, epochs, test=None, batch_size=64, lr=1e-
 
 
 def save_mlp(model, path):
-    """Write the weights of an :class:`MLP` to ``path``: complete, or not at all."""
+    """Write the weights of an :class:`MLP` to ``path``: complete, or not at all.
+
+    Raises ValueError for a network of another shape, which :func:`load_mlp` could not read.
+    """
+    shapes = {name: tensor.shape for name, tensor in MLP().state_dict().items()}
+    if {name: tensor.shape for name, tensor in model.state_dict().items()} != shapes:
+        raise ValueError("model must be an MLP(): another network's weights are not loaded again")
     path = Path(path)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         part = Path(folder) / path.name
@@ -187,6 +201,8 @@ def eval_mode(model):
 
 def check_model(model, images):
     """Raise TypeError or ValueError unless ``model`` has the device and dtype of ``images``."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a network such as MLP(), got {model!r}")
     weight = next(model.parameters(), images)
     if weight.device != images.device:
         raise ValueError(

@@ -15,6 +15,7 @@ from helpers.data import ASSETS, check_not_empty
 CLEAN, ADVERSARIAL, RANDOM = "#0072B2", "#D55E00", "#7F7F7F"
 NOISE_MAP = "coolwarm"  # diverging, and legible to the colour-blind
 WIDTH = 9.5  # inches: 950 pixels, which a projector's 1024 still shows whole
+MOST_TICKS = 12
 RIGHT, WRONG = "✓", "✗"  # told apart by more than colour
 
 
@@ -52,7 +53,7 @@ def curves(x, panels, *, xlabel, xscale="linear"):
     Args:
         x: the positions.
         panels: ``{label of the y axis: (values, colour)}``.
-        xscale: ``"linear"`` (every position gets a tick) or ``"log"``.
+        xscale: ``"linear"`` (every position gets a tick, unless they are many) or ``"log"``.
     """
     figure = Figure(figsize=(WIDTH, 3.4))
     sentences = []
@@ -61,7 +62,7 @@ def curves(x, panels, *, xlabel, xscale="linear"):
     ):
         axis.plot(x, values, "o-", color=color)
         axis.set(xlabel=xlabel, ylabel=label, xscale=xscale)
-        if xscale == "linear":
+        if xscale == "linear" and len(x) <= MOST_TICKS:
             axis.set_xticks(x)
         sentences.append(f"{label} from {values[0]:.3g} to {values[-1]:.3g}")
     return _described(figure, f"By {xlabel}: {'; '.join(sentences)}.")
@@ -81,7 +82,8 @@ def image_grid(images, titles=None, *, columns=10, row_labels=None, size=None, c
     check_not_empty(images)
     rows = -(-len(images) // columns)
     size = size or WIDTH / columns
-    titles = titles or [""] * len(images)
+    titles = [""] * len(images) if titles is None else list(map(str, titles))
+    _check_titles(titles, images)
     lines = max(title.count("\n") + bool(title) for title in titles)
     titled = sum(any(titles[i : i + columns]) for i in range(0, len(titles), columns))
     figure = Figure(figsize=(columns * size, rows * size + titled * 0.2 * lines))
@@ -113,8 +115,10 @@ def pair_grid(images, adv_images, titles, adv_titles, *, columns, caption=None):
     size = WIDTH / (2.15 * columns)
     lines = 1
     wrapped = []
+    _check_titles(titles, images)
+    _check_titles(adv_titles, images)
     for title in [*titles, *adv_titles]:
-        wrapped.append(textwrap.fill(title, int(12 * size)))
+        wrapped.append(textwrap.fill(str(title), int(12 * size)))
         lines = max(lines, 1 + wrapped[-1].count("\n"))
     figure = Figure(figsize=(WIDTH, rows * (size + 0.1 + 0.2 * lines)))
     panels = figure.subfigures(rows, columns, squeeze=False).flat
@@ -167,6 +171,8 @@ def attack_rows(image, attacked, probabilities, label, class_names, *, caption=N
         class_names: K strings.
         caption: as in :func:`image_grid`.
     """
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise ValueError("probabilities must lie in [0, 1]: apply .softmax(1) to the outputs")
     figure = Figure(figsize=(WIDTH, 2.75 * len(attacked)))
     axes = figure.subplots(
         len(attacked), 4, squeeze=False, gridspec_kw={"width_ratios": [1, 1, 1, 1.35]}
@@ -199,7 +205,9 @@ def accuracy_curves(epsilons, curves, *, xlabel="epsilon (L∞, pixel units)", y
     axis = figure.subplots()
     for label, (accuracies, color, style) in curves.items():
         axis.plot(epsilons, [100 * a for a in accuracies], style, color=color, label=label)
-    axis.set(xlabel=xlabel, ylabel=ylabel, ylim=(-2, 102), xticks=epsilons)
+    axis.set(xlabel=xlabel, ylabel=ylabel, ylim=(-2, 102))
+    if len(epsilons) <= MOST_TICKS:
+        axis.set_xticks(epsilons)
     figure.legend(loc="outside upper center", ncols=2, handlelength=4)
     described = "; ".join(
         f"{label} from {100 * values[0]:.1f} to {100 * values[-1]:.1f} percent"
@@ -236,8 +244,15 @@ def _show(axis, image):
     axis.axis("off")
 
 
+def _check_titles(titles, images):
+    if len(titles) != len(images):
+        raise ValueError(f"titles must be {len(images)} strings, got {len(titles)}")
+
+
 def _array(image):
     """(C, H, W) as matplotlib wants it: (H, W), or (H, W, 3)."""
+    if image.dim() != 3:
+        raise ValueError(f"an image must have shape (C, H, W), got {tuple(image.shape)}")
     return image.detach().cpu().permute(1, 2, 0).squeeze(-1).numpy()
 
 

@@ -10,6 +10,7 @@ import base64
 import html
 import io
 import itertools
+import math
 import os
 import time
 
@@ -23,7 +24,7 @@ from PIL import Image, ImageDraw
 from torchvision.transforms.v2 import functional as TF
 
 from helpers.attacks import fgsm, gradient_and_logits, input_gradient, optimize_noise
-from helpers.data import ASSETS, center_digit, load_photo
+from helpers.data import ASSETS, center_digit, check_labels, check_not_empty, load_photo
 from helpers.evaluation import distortion, epsilon_sweep, probabilities
 from helpers.plotting import ADVERSARIAL, CLEAN, NOISE_MAP, RANDOM, shown_classes, verdict
 
@@ -65,7 +66,8 @@ _CSS = f"""<style onload="{_ON_LOAD}">
 class Explorer(widgets.VBox):
     """A slider over finished pictures, beside controls whose choice makes new ones.
 
-    A subclass says in :meth:`render` what the pictures are.
+    A subclass says in :meth:`render` what the pictures are. Raises TypeError or ValueError, naming
+    the argument, for images, labels, names or positions that do not fit.
 
     Args:
         description: the slider's label.
@@ -73,6 +75,8 @@ class Explorer(widgets.VBox):
         controls: widgets with a ``value``, under the names that ``render`` knows them by. In a
             page without a kernel only one called ``picture`` works.
     """
+
+    _links = ()
 
     def __init__(self, description, steps, **controls):
         self._controls, self._newest = controls, None
@@ -209,6 +213,8 @@ class EpsilonExplorer(Explorer):
     """
 
     def __init__(self, model, images, labels, epsilons, *, class_names=DIGITS, upload=False):
+        _check_pictures(images, labels, class_names)
+        epsilons = _check_positions(epsilons, "epsilons", most=1)
         self._model, self._class_names = model, class_names
         # Between two batches a newer choice is heard.
         self._batch_size = 4 if images.shape[1] == 3 else 500
@@ -260,6 +266,11 @@ class EpsilonExplorer(Explorer):
             yield sum(map(len, found)) / len(adv_images)
             found.append(probabilities(self._model, batch))
         found = torch.cat(found)
+        if len(self._class_names) != found.shape[1]:
+            raise ValueError(
+                f"class_names must be {found.shape[1]} strings, as many as the model has classes, "
+                f"got {len(self._class_names)}"
+            )
         who = getattr(self._model, "name", "the network")
         notes = _flips(found.argmax(1) != label, self._steps, who)
         color = RANDOM if noise == "random" else ADVERSARIAL
@@ -324,6 +335,8 @@ class PenaltyExplorer(Explorer):
     """
 
     def __init__(self, model, images, labels, weights, *, lr=0.008, steps=1000):
+        _check_pictures(images, labels, DIGITS)
+        weights = _check_positions(weights, "weights")
         self._model, self._images, self._labels = model, images, labels
         self._c = torch.tensor(weights, dtype=images.dtype, device=images.device)
         self._lr, self._most = lr, steps
@@ -365,6 +378,8 @@ class SweepExplorer(Explorer):
     """
 
     def __init__(self, model, images, labels, epsilons, *, shown=10):
+        _check_pictures(images, labels, DIGITS)
+        epsilons = _check_positions(epsilons, "epsilons", most=1)
         self._model, self._images, self._labels = model, images, labels
         self._epsilons, self._shown = epsilons, shown
         super().__init__("epsilon", [_epsilon_text(epsilon, images) for epsilon in epsilons])
@@ -564,6 +579,27 @@ def _data_url(pixels):
 
 def _epsilon_text(epsilon, images):
     return f"{epsilon * 255:g}/255 = {epsilon:.4f}" if images.shape[1] == 3 else f"{epsilon:.3f}"
+
+
+def _check_pictures(images, labels, class_names):
+    check_not_empty(images)
+    check_labels(labels, images)
+    if labels.max() >= len(class_names):
+        raise ValueError(
+            f"class_names must name class {labels.max().item()} too, got {len(class_names)} names"
+        )
+
+
+def _check_positions(values, name, most=math.inf):
+    try:
+        values = [float(value) for value in values]
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a list of numbers, got {values!r}") from None
+    if not values or values != sorted(set(values)):
+        raise ValueError(f"{name} must be rising, and at least one, got {values}")
+    if values[0] < 0 or values[-1] > most:
+        raise ValueError(f"{name} must be from 0 to {most}, got {values[0]:g} to {values[-1]:g}")
+    return values
 
 
 def _random_signs(images):

@@ -86,6 +86,24 @@ def test_training_on_nothing_is_refused(mnist):
 # Saved weights.
 
 
+def test_training_refuses_what_it_cannot_train_or_test(mlp, mnist):
+    images, labels = (part[:10] for part in mnist)
+    with pytest.raises(ValueError, match=r"frozen.*requires_grad_"):
+        models.train_mlp(mlp, images, labels, epochs=1)
+    with pytest.raises(TypeError, match=r"test must be \(images, labels\), got Tensor"):
+        models.train_mlp(models.MLP(), images, labels, epochs=1, test=images)
+    with pytest.raises(TypeError, match=r"labels .*int64.*list"):
+        models.train_mlp(models.MLP(), images, labels, epochs=1, test=(images, labels.tolist()))
+    with pytest.raises(TypeError, match=r"model must be a network .*MLP\(\)"):
+        models.train_mlp(models.MLP, images, labels, epochs=1)
+
+
+def test_only_an_mlp_is_saved(small_vgg, tmp_path):
+    with pytest.raises(ValueError, match=r"model must be an MLP\(\)"):
+        models.save_mlp(small_vgg, tmp_path / "weights.pt")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_saved_weights_come_back(tmp_path):
     model = models.MLP()
     models.save_mlp(model, tmp_path / "mine.pt")

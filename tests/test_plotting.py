@@ -127,3 +127,23 @@ def test_a_verdict_is_told_by_more_than_colour(prediction, label, class_names, e
     assert plotting.verdict(prediction, label, class_names) == expected
     as_tensors = plotting.verdict(torch.tensor(prediction), torch.tensor(label), class_names)
     assert as_tensors == expected
+
+
+@pytest.mark.parametrize(
+    ("draw", "match"),
+    [
+        (lambda: plotting.image_grid(DIGITS, ["3", "4"]), r"titles must be 6 .*2"),
+        (lambda: plotting.image_grid(DIGITS[:0]), r"images .*at least one.*empty"),
+        (lambda: plotting.pair_grid(DIGITS, DIGITS, TITLES, ["3"], columns=5), r"titles .*6 .*1"),
+        (lambda: plotting.noise_maps(DIGITS[0], {"x": NOISE[0]}, unit="x"), r"\(C, H, W\).*28"),
+        (
+            lambda: plotting.attack_rows(
+                DIGITS[0], {"x": DIGITS[1]}, -PROBABILITIES, 3, [str(i) for i in range(10)]
+            ),
+            r"probabilities .*\[0, 1\].*softmax",
+        ),
+    ],
+)
+def test_what_cannot_be_drawn_is_named(draw, match):
+    with pytest.raises(ValueError, match=match):
+        draw()

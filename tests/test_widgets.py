@@ -223,3 +223,43 @@ def test_the_progress_is_a_share(efficientnet):
     )
     shares = [item for item in explorer.render("1: 388", "fgsm", 0) if isinstance(item, float)]
     assert shares == [1 / 9, 5 / 9]
+
+
+IMAGES, LABELS = torch.full((2, 1, 28, 28), 0.5), torch.tensor([7, 2])
+
+
+@pytest.mark.parametrize(
+    "make", [widgets.EpsilonExplorer, widgets.PenaltyExplorer, widgets.SweepExplorer]
+)
+@pytest.mark.parametrize(
+    ("change", "error", "match"),
+    [
+        ({2: LABELS.tolist()}, TypeError, r"labels .*int64.*list"),
+        ({2: LABELS[:1]}, ValueError, r"labels .*\(2,\).*\(1,\)"),
+        ({1: IMAGES[:0], 2: LABELS[:0]}, ValueError, "images .*at least one.*empty"),
+        ({1: IMAGES[0]}, ValueError, r"images .*\(N, C, H, W\).*\(1, 28, 28\)"),
+        ({2: LABELS + 5}, ValueError, "class_names .*class 12.* 10 names"),
+        ({3: []}, ValueError, r"(epsilons|weights) .*at least one.*\[\]"),
+        ({3: [0.1, 0]}, ValueError, r"(epsilons|weights) .*rising.*\[0\.1, 0\.0\]"),
+        ({3: 0.1}, TypeError, r"(epsilons|weights) .*list of numbers.*0\.1"),
+        ({3: [-1, 0]}, ValueError, r"(epsilons|weights) .*from 0 .*-1"),
+    ],
+)
+def test_a_wrong_argument_is_named(make, mlp, change, error, match):
+    arguments = [mlp, IMAGES, LABELS, [0, 0.1]]
+    for place, value in change.items():
+        arguments[place] = value
+    before = len(_instances)
+    with pytest.raises(error, match=match):
+        make(*arguments)
+    assert len(_instances) == before
+
+
+def test_grey_levels_are_no_epsilons(mlp):
+    with pytest.raises(ValueError, match=r"epsilons must be from 0 to 1, got 0 to 2"):
+        widgets.EpsilonExplorer(mlp, IMAGES, LABELS, [0, 1, 2])
+
+
+def test_too_few_class_names_are_named(mlp):
+    with pytest.raises(ValueError, match=r"class_names must be 10 strings.*8"):
+        widgets.EpsilonExplorer(mlp, IMAGES, LABELS, [0, 0.1], class_names=["x"] * 8)

@@ -32,6 +32,7 @@ function render({ model, el }) {
   };
   const button = document.createElement("button");
   button.className = "jupyter-button";
+  button.style.margin = "2px"; // for the mark of the focus
   button.textContent = "your photograph …";
   button.title = "Attack a picture file of your own";
   button.onclick = () => input.click();
