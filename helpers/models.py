@@ -125,7 +125,8 @@ def save_mlp(model, path):
 
     Raises ValueError for a network of another shape, which :func:`load_mlp` could not read.
     """
-    shapes = {name: tensor.shape for name, tensor in MLP().state_dict().items()}
+    with torch.device("meta"):  # neither memory nor random numbers
+        shapes = {name: tensor.shape for name, tensor in MLP().state_dict().items()}
     if {name: tensor.shape for name, tensor in model.state_dict().items()} != shapes:
         raise ValueError("model must be an MLP(): another network's weights are not loaded again")
     path = Path(path)

@@ -171,7 +171,7 @@ def attack_rows(image, attacked, probabilities, label, class_names, *, caption=N
         class_names: K strings.
         caption: as in :func:`image_grid`.
     """
-    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+    if not ((probabilities >= 0) & (probabilities < 1.001)).all():  # more than rounding
         raise ValueError("probabilities must lie in [0, 1]: apply .softmax(1) to the outputs")
     figure = Figure(figsize=(WIDTH, 2.75 * len(attacked)))
     axes = figure.subplots(
