@@ -337,6 +337,8 @@ class PenaltyExplorer(Explorer):
     def __init__(self, model, images, labels, weights, *, lr=0.008, steps=1000):
         _check_pictures(images, labels, DIGITS)
         weights = _check_positions(weights, "weights")
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, got {steps}")
         self._model, self._images, self._labels = model, images, labels
         self._c = torch.tensor(weights, dtype=images.dtype, device=images.device)
         self._lr, self._most = lr, steps
@@ -419,6 +421,7 @@ class DigitPad(widgets.VBox):
         if "READING_EDITION" in os.environ:
             super().__init__([widgets.HTML("To draw a digit, run the notebook.")])
             return
+        self.explorer = EpsilonExplorer(model, images, labels, epsilons)  # checks the arguments
         self._model, self._pen = model, None
         self._device = images.device  # a callback's thread may have another default
         self._canvas = Canvas(width=self.SIDE, height=self.SIDE)
@@ -436,7 +439,6 @@ class DigitPad(widgets.VBox):
         clear = widgets.Button(description="clear", tooltip="Wipe the canvas")
         clear.on_click(lambda _: self._clear())
         self._guess = widgets.HTML(layout=widgets.Layout(flex="1 1 400px"))
-        self.explorer = EpsilonExplorer(model, images, labels, epsilons)
         self._clear()
         pad = widgets.HBox(
             [widgets.VBox([self._canvas, clear]), self._guess],

@@ -229,7 +229,13 @@ IMAGES, LABELS = torch.full((2, 1, 28, 28), 0.5), torch.tensor([7, 2])
 
 
 @pytest.mark.parametrize(
-    "make", [widgets.EpsilonExplorer, widgets.PenaltyExplorer, widgets.SweepExplorer]
+    "make",
+    [
+        widgets.EpsilonExplorer,
+        widgets.PenaltyExplorer,
+        widgets.SweepExplorer,
+        widgets.DigitPad,
+    ],
 )
 @pytest.mark.parametrize(
     ("change", "error", "match"),
@@ -253,6 +259,11 @@ def test_a_wrong_argument_is_named(make, mlp, change, error, match):
     with pytest.raises(error, match=match):
         make(*arguments)
     assert len(_instances) == before
+
+
+def test_a_penalty_explorer_without_a_step_is_refused(mlp):
+    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
+        widgets.PenaltyExplorer(mlp, IMAGES, LABELS, [0.1], steps=0)
 
 
 def test_grey_levels_are_no_epsilons(mlp):
