@@ -7,7 +7,6 @@ mode as it found them.
 
 import contextlib
 import math
-import numbers
 import sys
 from collections import deque
 
@@ -15,8 +14,16 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from helpers.data import check_images, check_labels
-from helpers.models import check_logits, check_model, eval_mode
+from helpers.checks import (
+    check_batch,
+    check_differentiable,
+    check_direction,
+    check_gradient,
+    check_images,
+    check_logits,
+    check_per_image,
+)
+from helpers.models import eval_mode
 
 _SURE = 1e-3  # by how much a target must win: more than rounding, too little to be seen
 
@@ -37,25 +44,24 @@ def input_gradient(model, images, labels):
 
     Raises:
         TypeError, ValueError: images or labels of the wrong type, shape, range or device, or a
-            model whose output is not (N, K) or whose gradient is not finite.
+            model whose output is not (N, K) or not finite, or that gives no finite gradient.
     """
     return gradient_and_logits(model, images, labels)[0]
 
 
 def gradient_and_logits(model, images, labels):
     """:func:`input_gradient`, and the logits that its forward pass computed on the way."""
-    check_images(images)
-    check_labels(labels, images)
-    check_model(model, images)
+    check_batch(model, images, labels)
     if not len(images):  # not every model can take an empty batch
         return torch.zeros_like(images), images.new_zeros(0, 1)
     images = images.detach().requires_grad_()
     with eval_mode(model), torch.enable_grad():
         logits = model(images)
-        check_logits(logits, labels)
+        check_logits(logits, images, labels)
+        check_differentiable(logits)
         loss = _cross_entropy(logits, labels)
         (data_grad,) = torch.autograd.grad(loss, images)
-    _check_finite(data_grad)
+    check_gradient(data_grad)
     return data_grad, logits.detach()
 
 
@@ -78,7 +84,7 @@ def fgsm(images, epsilon, data_grad):
     Source: Goodfellow, Shlens and Szegedy 2014 (arXiv 1412.6572).
     """
     check_images(images)
-    epsilon = check_number(epsilon, images, "epsilon")
+    epsilon = check_per_image(epsilon, images, "epsilon")
     check_direction(data_grad, images)
     return sign_step(images, epsilon, data_grad.sign().to(images.dtype))
 
@@ -103,7 +109,7 @@ def fgsm_attack(model, images, labels, epsilon, *, targeted=False):
         TypeError, ValueError: as :func:`input_gradient` and :func:`fgsm`.
     """
     check_images(images)
-    check_number(epsilon, images, "epsilon")  # before the expensive step
+    check_per_image(epsilon, images, "epsilon")  # before the expensive step
     data_grad = input_gradient(model, images, labels)
     return fgsm(images, epsilon, -data_grad if targeted else data_grad)
 
@@ -134,10 +140,8 @@ def optimize_noise(model, images, targets, *, c, lr=0.008, steps=1000, start=Non
     Source: the problem is that of Szegedy et al. 2013 (arXiv 1312.6199); solving it by plain
     gradient descent is method 1 of akshaychawla's "Adversarial Examples".
     """
-    check_images(images)
-    check_labels(targets, images, "targets")
-    check_model(model, images)
-    c = check_number(c, images, "c")
+    check_batch(model, images, targets, "targets")
+    c = check_per_image(c, images, "c")
     if not lr > 0 or steps < 1:
         raise ValueError(f"lr must be positive and steps at least 1, got {lr} and {steps}")
     images = images.detach()
@@ -153,12 +157,13 @@ def optimize_noise(model, images, targets, *, c, lr=0.008, steps=1000, start=Non
                 break
             x, r = images[active], noise[active].requires_grad_()
             logits = model(x + r)
-            check_logits(logits, targets[active], "targets")
+            check_logits(logits, x, targets[active], "targets")
+            check_differentiable(logits)
             missed = logits.argmax(1) != targets[active]
             penalty = (c if isinstance(c, float) else c[active]) * r.square()
             loss = _cross_entropy(logits, targets[active]) + penalty.sum()
             (gradient,) = torch.autograd.grad(loss, r)
-            _check_finite(gradient)
+            check_gradient(gradient)
             active = active[missed]
             stepped = (x + r - lr * gradient)[missed].detach().clamp(0, 1)
             noise[active] = stepped - x[missed]
@@ -199,9 +204,7 @@ def lbfgs_noise(
     those of Nocedal and Wright, Numerical Optimization, 2nd edition. The bounds: Bertsekas 1982,
     Projected Newton methods for optimization problems with simple constraints.
     """
-    check_images(images)
-    check_labels(targets, images, "targets")
-    check_model(model, images)
+    check_batch(model, images, targets, "targets")
     options = {"precision": precision, "tolerance": tolerance, "steps": steps, "memory": memory}
     for name, value in {**options, "batch_size": batch_size}.items():
         if not value > 0:
@@ -218,26 +221,6 @@ def lbfgs_noise(
     return noise.view(images.shape)
 
 
-def check_direction(data_grad, images, name="data_grad"):
-    """Raise TypeError or ValueError unless ``data_grad`` is a tensor that fits ``images``."""
-    if not isinstance(data_grad, torch.Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(data_grad).__name__}")
-    if data_grad.shape != images.shape:
-        raise ValueError(
-            f"{name} must have the images' shape {tuple(images.shape)}, "
-            f"got {tuple(data_grad.shape)}"
-        )
-    if data_grad.device != images.device:
-        raise ValueError(f"{name} is on {data_grad.device} and the images are on {images.device}")
-    if data_grad.isnan().any():
-        raise ValueError(f"{name} must not hold NaN")
-
-
-def _check_finite(gradient):
-    if not gradient.isfinite().all():
-        raise ValueError("the model's gradient is not finite: are its weights?")
-
-
 def _cross_entropy(logits, labels):
     """Cross-entropy summed over the batch, exact also where the model is very sure.
 
@@ -245,24 +228,6 @@ def _cross_entropy(logits, labels):
     twice changes no value, but recovers that pull from the other classes.
     """
     return F.cross_entropy(logits.log_softmax(1), labels, reduction="sum")
-
-
-def check_number(value, images, name):
-    """``value`` as a float, or as one number per image that broadcasts over its pixels."""
-    if isinstance(value, torch.Tensor) and value.dim():
-        if value.shape != images.shape[:1]:
-            raise ValueError(
-                f"{name} must be a number or have shape ({len(images)},), got {tuple(value.shape)}"
-            )
-        if not ((value >= 0) & value.isfinite()).all():
-            raise ValueError(f"{name} must be finite and not negative, got {value.tolist()}")
-        return value.to(images).view(-1, 1, 1, 1)
-    if not isinstance(value, (numbers.Real, torch.Tensor)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    value = float(value)
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{name} must be finite and not negative, got {value}")
-    return value
 
 
 def _search(model, images, targets, found, *, precision, tolerance, steps, memory, bar):
@@ -275,10 +240,10 @@ def _search(model, images, targets, found, *, precision, tolerance, steps, memor
     shape, x, row = images.shape[1:], images.flatten(1), torch.arange(len(images)).to(images.device)
     noise = torch.zeros_like(x)
     loss, data_grad, margin = _evaluate(model, shape, x, noise, targets)
-    _check_finite(data_grad)
+    check_gradient(data_grad)
     # Were the loss linear until it is zero, the boundary would be at c = |data_grad|^2 / (4 loss).
     # It flattens on the way, so half of that is the better guess.
-    c = _dot(data_grad, data_grad) / (8 * loss)
+    c = (_dot(data_grad, data_grad) / (8 * loss)).clamp(min=torch.finfo(x.dtype).tiny)
     low, high = torch.zeros_like(c), torch.full_like(c, math.inf)  # c that succeeded, c that failed
     least = torch.full_like(c, math.inf)  # |noise|^2 of what was found
     # How fast the margin falls per unit of log c at the boundary: exact for two linear classes.
@@ -345,7 +310,8 @@ def _evaluate(model, shape, x, noise, targets):
     with torch.enable_grad():
         adv_images = (x + noise).view(-1, *shape).requires_grad_()
         logits = model(adv_images)
-        check_logits(logits, targets, "targets")
+        check_logits(logits, x, targets, "targets")
+        check_differentiable(logits)
         loss = F.cross_entropy(logits, targets, reduction="none")
         (data_grad,) = torch.autograd.grad(loss.sum(), adv_images)
     logits, target = logits.detach(), targets.unsqueeze(1)

@@ -9,9 +9,10 @@ import zlib
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torchvision.models import VGG16_Weights
-from torchvision.transforms.v2 import functional as TF
+
+from helpers.checks import check_images
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -85,6 +86,9 @@ def load_photo(path_or_file):
         ValueError: empty, damaged, not a picture, 32 bits a channel, smaller than 32 pixels, or
             over 100 megapixels.
     """
+    # Here and below torchvision is imported late: only photographs need the seconds it takes.
+    from torchvision.transforms.v2 import functional as TF
+
     file, name = _open(path_or_file)
     with file:
         if not file.read(1):
@@ -95,7 +99,8 @@ def load_photo(path_or_file):
         _check_picture(image, name)
         with _pillow_errors(name):
             image = _to_rgb(ImageOps.exif_transpose(image))
-    image = _limit_aspect(image)
+    # Cut the far ends off a long strip, which the centre crop would drop anyway.
+    image = TF.center_crop(image, [min(side, 4 * min(image.size)) for side in image.size[::-1]])
     image = TF.center_crop(TF.resize(image, 256), 224)
     pixels = TF.pil_to_tensor(image).unsqueeze(0).float() / 255
     return pixels.to(torch.get_default_device())
@@ -127,7 +132,8 @@ def center_digit(drawing):
     digit = drawing[None, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = 20 / max(digit.shape)
     height, width = (max(1, round(side * scale)) for side in digit.shape[1:])
-    digit = TF.resize(digit, [height, width], antialias=True)[0].clamp(0, 1)
+    digit = F.interpolate(digit[None], (height, width), mode="bilinear", antialias=True)
+    digit = digit[0, 0].clamp(0, 1)
     image = drawing.new_zeros(1, 1, 28, 28)
     top = _centered(digit.sum(1), height)
     left = _centered(digit.sum(0), width)
@@ -137,42 +143,9 @@ def center_digit(drawing):
 
 def imagenet_labels():
     """The 1000 class names of ImageNet (ILSVRC 2012), in the order of a classifier's outputs."""
+    from torchvision.models import VGG16_Weights
+
     return list(VGG16_Weights.IMAGENET1K_V1.meta["categories"])
-
-
-def check_images(images, name="images"):
-    """Raise TypeError or ValueError unless ``images`` is float (N, C, H, W) in [0, 1]."""
-    if not isinstance(images, torch.Tensor) or not images.is_floating_point():
-        got = images.dtype if isinstance(images, torch.Tensor) else type(images).__name__
-        raise TypeError(f"{name} must be a floating-point tensor in [0, 1], got {got}")
-    if images.dim() != 4:
-        raise ValueError(f"{name} must have shape (N, C, H, W), got {tuple(images.shape)}")
-    if images.numel():
-        low, high = (bound.item() for bound in images.detach().aminmax())
-        if not (low >= 0 and high <= 1):  # written so that NaN fails too
-            raise ValueError(f"{name} must lie in [0, 1], got values from {low:g} to {high:g}")
-
-
-def check_not_empty(images):
-    """Raise unless ``images`` passes :func:`check_images` and holds at least one image."""
-    check_images(images)
-    if not len(images):
-        raise ValueError("images must hold at least one image, got an empty batch")
-
-
-def check_labels(labels, images, name="labels"):
-    """Raise TypeError or ValueError unless ``labels`` holds one integer >= 0 for each image."""
-    if not isinstance(labels, torch.Tensor) or labels.dtype != torch.int64:
-        got = labels.dtype if isinstance(labels, torch.Tensor) else type(labels).__name__
-        raise TypeError(f"{name} must be an int64 tensor of class numbers, got {got}")
-    if labels.shape != images.shape[:1]:
-        raise ValueError(
-            f"{name} must have shape ({len(images)},), one per image, got {tuple(labels.shape)}"
-        )
-    if labels.device != images.device:
-        raise ValueError(f"{name} are on {labels.device} and the images are on {images.device}")
-    if labels.numel() and labels.min() < 0:
-        raise ValueError(f"{name} must not be negative, got {labels.min().item()}")
 
 
 def _centered(mass, side):
@@ -249,10 +222,3 @@ def _to_rgb(image):
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")
-
-
-def _limit_aspect(image):
-    """Cut the far ends off a long strip, which the centre crop would drop anyway."""
-    width, height = image.size
-    short = min(width, height)
-    return TF.center_crop(image, [min(height, 4 * short), min(width, 4 * short)])

@@ -4,9 +4,17 @@ import math
 
 import torch
 
-from helpers.attacks import check_direction, check_number, gradient_and_logits, sign_step
-from helpers.data import check_images, check_labels, check_not_empty
-from helpers.models import check_logits, check_model, eval_mode
+from helpers.attacks import gradient_and_logits, sign_step
+from helpers.checks import (
+    check_batch,
+    check_direction,
+    check_images,
+    check_logits,
+    check_model,
+    check_not_empty,
+    check_numbers,
+)
+from helpers.models import eval_mode
 
 BATCH_SIZE = 500  # bounds the memory; no result depends on it
 
@@ -14,12 +22,12 @@ BATCH_SIZE = 500  # bounds the memory; no result depends on it
 def probabilities(model, images, *, batch_size=BATCH_SIZE):
     """The class probabilities (N, K) that ``model`` gives to images (N, C, H, W) in [0, 1].
 
-    Raises TypeError or ValueError for images of the wrong type, shape, range or device.
+    Raises TypeError or ValueError for images of the wrong type, shape, range or device, and for a
+    model whose output is not (N, K) or not finite.
     """
     check_images(images)
     check_model(model, images)
-    with eval_mode(model), torch.no_grad():
-        return torch.cat([model(batch).softmax(1) for batch in images.split(batch_size)])
+    return torch.cat([_forward(model, batch).softmax(1) for batch in images.split(batch_size)])
 
 
 def accuracy(model, images, labels, *, batch_size=BATCH_SIZE):
@@ -33,12 +41,12 @@ def accuracy(model, images, labels, *, batch_size=BATCH_SIZE):
 
     Raises:
         TypeError, ValueError: images or labels of the wrong type, shape, range or device, or none;
-            a model whose output is not (N, K); a batch size below 1.
+            a model whose output is not (N, K) or not finite; a batch size below 1.
     """
     _check(model, images, labels, batch_size)
-    logits = torch.cat([_forward(model, batch) for batch in images.split(batch_size)])
-    check_logits(logits, labels)
-    return (logits.argmax(1) == labels).float().mean().item()
+    batches = zip(images.split(batch_size), labels.split(batch_size), strict=True)
+    predictions = torch.cat([_forward(model, *batch).argmax(1) for batch in batches])
+    return (predictions == labels).float().mean().item()
 
 
 def epsilon_sweep(model, images, labels, epsilons, *, data_grad=None, batch_size=BATCH_SIZE):
@@ -46,7 +54,7 @@ def epsilon_sweep(model, images, labels, epsilons, *, data_grad=None, batch_size
 
     Args:
         model, images, labels, batch_size: as in :func:`accuracy`.
-        epsilons: L-infinity radii in pixel units.
+        epsilons: L-infinity radii in pixel units, a list of numbers.
         data_grad: walk along these signs instead of the model's gradient, for instance
             ``torch.randn_like(images)`` for random noise of the same size.
 
@@ -60,7 +68,7 @@ def epsilon_sweep(model, images, labels, epsilons, *, data_grad=None, batch_size
     _check(model, images, labels, batch_size)
     if data_grad is not None:
         check_direction(data_grad, images)
-    epsilons = [check_number(epsilon, images, "epsilon") for epsilon in epsilons]
+    epsilons = check_numbers(epsilons, "epsilons")
     correct = [0] * len(epsilons)
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
@@ -74,8 +82,7 @@ def epsilon_sweep(model, images, labels, epsilons, *, data_grad=None, batch_size
             if epsilon == 0 and clean_logits is not None:
                 logits = clean_logits
             else:
-                logits = _forward(model, sign_step(batch, epsilon, signs))
-            check_logits(logits, batch_labels)
+                logits = _forward(model, sign_step(batch, epsilon, signs), batch_labels)
             correct[i] += (logits.argmax(1) == batch_labels).sum().item()
     return [count / len(images) for count in correct]
 
@@ -125,15 +132,16 @@ def distortion(noise):
 
 def _check(model, images, labels, batch_size):
     check_not_empty(images)
-    check_labels(labels, images)
-    check_model(model, images)
+    check_batch(model, images, labels)
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 
 
-def _forward(model, images):
+def _forward(model, images, labels=None):
     with eval_mode(model), torch.no_grad():
-        return model(images)
+        logits = model(images)
+    check_logits(logits, images, labels)
+    return logits
 
 
 def _bisect(model, images, labels, epsilon_max, precision):

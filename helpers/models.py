@@ -7,25 +7,26 @@ import sys
 import tempfile
 import threading
 import urllib.request
+import zipfile
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import nn
 from tqdm import tqdm
 
-from helpers.data import ASSETS, check_labels, check_not_empty, load_mnist
+from helpers.checks import check_batch, check_differentiable, check_logits, check_not_empty
+from helpers.data import ASSETS, load_mnist
 
 MLP_WEIGHTS = ASSETS / "mlp.pt"
-VGG16_WEIGHTS = torchvision.models.VGG16_Weights.IMAGENET1K_V1
 _NETWORK_SECONDS = 7  # how long a server may stay silent before it counts as out of reach
 
 
 class MLP(nn.Module):
     """The fully connected network 784-1000-10 with ReLU and log-softmax.
 
-    Maps images of shape (N, 1, 28, 28) in [0, 1] to log-probabilities of shape (N, 10).
+    Maps images of shape (N, 1, 28, 28) in [0, 1] to log-probabilities of shape (N, 10). Raises
+    ValueError for images of another shape.
     """
 
     def __init__(self):
@@ -34,6 +35,10 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(1000, 10)
 
     def forward(self, images):
+        if images.shape[1:] != (1, 28, 28):
+            raise ValueError(
+                f"images must have shape (N, 1, 28, 28) for the MLP, got {tuple(images.shape)}"
+            )
         hidden = F.relu(self.fc1(images.flatten(1)))
         return F.log_softmax(self.fc2(hidden), dim=1)
 
@@ -42,18 +47,28 @@ class Normalize(nn.Module):
     """Subtract a mean and divide by a standard deviation, one of each per channel.
 
     As a model's first layer it keeps everything outside in pixels: an epsilon is a number of grey
-    levels, and the valid range is [0, 1].
+    levels, and the valid range is [0, 1]. Raises ValueError for a mean that is not finite, a std
+    that is not positive, another number of them, and images of another number of channels.
     """
 
     def __init__(self, mean, std):
         super().__init__()
-        mean, std = torch.as_tensor(mean).float(), torch.as_tensor(std).float()
-        if not (std > 0).all():
+        mean, std = (torch.as_tensor(values).float().flatten() for values in (mean, std))
+        if not mean.isfinite().all():
+            raise ValueError(f"mean must be finite, got {mean.tolist()}")
+        if not ((std > 0) & std.isfinite()).all():
             raise ValueError(f"std must be positive, got {std.tolist()}")
+        if len(mean) != len(std):
+            raise ValueError(f"mean and std must be as many, got {len(mean)} and {len(std)}")
         self.register_buffer("mean", mean.view(-1, 1, 1))
         self.register_buffer("std", std.view(-1, 1, 1))
 
     def forward(self, images):
+        if images.dim() != 4 or images.shape[1] != len(self.mean):
+            raise ValueError(
+                f"images must have shape (N, {len(self.mean)}, H, W) for this network, "
+                f"got {tuple(images.shape)}"
+            )
         return (images - self.mean) / self.std
 
 
@@ -81,13 +96,12 @@ def train_mlp(model, images, labels, *, epochs, test=None, batch_size=64, lr=1e-
     Source: the recipe of Ghouwati and Achenchabe's notebook: Adam 1e-3, batch 64, 5 epochs.
     """
     check_not_empty(images)
-    check_labels(labels, images)
-    check_model(model, images)
+    check_batch(model, images, labels)
     if test is not None:
-        if not isinstance(test, (tuple, list)) or len(test) != 2:
+        if not isinstance(test, tuple | list) or len(test) != 2:
             raise TypeError(f"test must be (images, labels), got {type(test).__name__}")
         check_not_empty(test[0])
-        check_labels(test[1], test[0])
+        check_batch(model, *test)
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}")
     if not any(weight.requires_grad for weight in model.parameters()):
@@ -103,7 +117,8 @@ def train_mlp(model, images, labels, *, epochs, test=None, batch_size=64, lr=1e-
             order = torch.randperm(len(images), generator=generator, device="cpu")
             for batch in order.to(images.device).split(batch_size):
                 logits = model(images[batch])
-                check_logits(logits, labels[batch])
+                check_logits(logits, batch, labels[batch])
+                check_differentiable(logits)
                 loss = F.cross_entropy(logits, labels[batch])
                 optimizer.zero_grad()
                 loss.backward()
@@ -144,15 +159,18 @@ def load_mlp(path=MLP_WEIGHTS):
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file does not hold the weights of an MLP.
+        ValueError: the file is damaged, or does not hold the weights of an MLP.
     """
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(
             f"{path} does not exist; notebook 01 trains an MLP and saves it with save_mlp"
         )
-    model = MLP()
+    model = MLP().float()  # whatever the default dtype is
     try:
+        with zipfile.ZipFile(path) as file:  # torch.load does not look at the checksums
+            if damaged := file.testzip():
+                raise ValueError(f"its part {damaged} is damaged")
         weights = torch.load(path, weights_only=True, map_location=torch.get_default_device())
         model.load_state_dict(weights)
     except Exception as error:  # torch.load raises nearly anything on a damaged file
@@ -190,58 +208,46 @@ def load_imagenet_model(name="vgg16"):
 
 @contextlib.contextmanager
 def eval_mode(model):
-    """Put every part of ``model`` in eval mode for a block, then give each its own mode back."""
+    """Put every part of ``model`` in eval mode for a block, then give each its own mode back.
+
+    ``torch.autocast`` is switched off meanwhile: in half precision the signs of small gradients
+    are others.
+    """
+    on_gpu = any(weight.is_cuda for weight in model.parameters())
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        yield
+        with torch.autocast("cuda" if on_gpu else "cpu", enabled=False):
+            yield
     finally:
         for module in training:
             module.training = True
 
 
-def check_model(model, images):
-    """Raise TypeError or ValueError unless ``model`` has the device and dtype of ``images``."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a network such as MLP(), got {model!r}")
-    weight = next(model.parameters(), images)
-    if weight.device != images.device:
-        raise ValueError(
-            f"the model is on {weight.device} and the images are on {images.device}: "
-            "move one of them with .to(device)"
-        )
-    if weight.dtype != images.dtype:
-        raise TypeError(f"images must be {weight.dtype} like the model, got {images.dtype}")
-
-
-def check_logits(logits, labels, name="labels"):
-    """Raise ValueError unless ``logits`` is (N, K) and every label is one of its K classes."""
-    if logits.dim() != 2 or len(logits) != len(labels):
-        raise ValueError(
-            f"the model must give logits of shape (N, K) with N = {len(labels)}, "
-            f"got {tuple(logits.shape)}"
-        )
-    if labels.numel() and labels.max() >= logits.shape[1]:
-        raise ValueError(
-            f"{name} must be from 0 to {logits.shape[1] - 1}, got {labels.max().item()}"
-        )
-
-
 def _load_vgg16():
+    from torchvision.models import vgg16
+
+    weights = _vgg16_weights()
     if not _vgg16_file().exists():
-        _check_reachable(VGG16_WEIGHTS.url)
+        _check_reachable(weights.url)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(_NETWORK_SECONDS)  # torch's download sets none and could hang
     try:
-        network = torchvision.models.vgg16(weights=VGG16_WEIGHTS, progress=True)
+        network = vgg16(weights=weights, progress=True)
     finally:
         socket.setdefaulttimeout(before)
     # The statistics of ImageNet that these weights were trained with.
     return _imagenet_model("VGG16", network, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
+def _vgg16_weights():
+    from torchvision.models import VGG16_Weights  # late: only photographs need the seconds it takes
+
+    return VGG16_Weights.IMAGENET1K_V1
+
+
 def _vgg16_file():
-    return Path(torch.hub.get_dir(), "checkpoints", Path(VGG16_WEIGHTS.url).name)
+    return Path(torch.hub.get_dir(), "checkpoints", Path(_vgg16_weights().url).name)
 
 
 def _check_reachable(url):
@@ -274,7 +280,7 @@ def _vgg16_notice(error):
     return (
         f"VGG16 could not be loaded: {what.rstrip('.')}.\n"
         "EfficientNet-Lite0, which is installed with the course, is used instead.\n"
-        f"For VGG16 put {file.name} (528 MB, {VGG16_WEIGHTS.url})\n"
+        f"For VGG16 put {file.name} (528 MB, {_vgg16_weights().url})\n"
         f"into the folder {folder} and load the model again."
     )
 
@@ -291,7 +297,8 @@ def _load_efficientnet_lite0():
 
 
 def _imagenet_model(name, network, mean, std):
-    model = nn.Sequential(Normalize(mean, std), network).to(torch.get_default_device())
+    model = nn.Sequential(Normalize(mean, std), network)
+    model.to(torch.get_default_device(), torch.float32)
     model.name = name
     return model.eval().requires_grad_(False)
 

@@ -9,7 +9,8 @@ import matplotlib.style
 from IPython import get_ipython
 from matplotlib.figure import Figure
 
-from helpers.data import ASSETS, check_not_empty
+from helpers.checks import check_direction, check_picture, check_pictures
+from helpers.data import ASSETS
 
 # Distinct in hue and in lightness (Okabe and Ito's palette), the same from first to last notebook.
 CLEAN, ADVERSARIAL, RANDOM = "#0072B2", "#D55E00", "#7F7F7F"
@@ -79,7 +80,7 @@ def image_grid(images, titles=None, *, columns=10, row_labels=None, size=None, c
         size: of an image in inches; by default as large as the width allows.
         caption: a line below, for instance which model the titles speak of.
     """
-    check_not_empty(images)
+    check_pictures(images)
     rows = -(-len(images) // columns)
     size = size or WIDTH / columns
     titles = [""] * len(images) if titles is None else list(map(str, titles))
@@ -111,6 +112,10 @@ def pair_grid(images, adv_images, titles, adv_titles, *, columns, caption=None):
         titles, adv_titles: N strings each, above the images.
         caption: as in :func:`image_grid`.
     """
+    check_pictures(images)
+    check_pictures(adv_images, "adv_images")
+    if len(adv_images) != len(images):
+        raise ValueError(f"adv_images must be {len(images)} too, got {len(adv_images)}")
     rows = -(-len(images) // columns)
     size = WIDTH / (2.15 * columns)
     lines = 1
@@ -145,6 +150,9 @@ def noise_maps(image, maps, *, unit):
         maps: ``{title: tensor (1, H, W)}``, each shown at its own scale.
         unit: what the colours mean, written below.
     """
+    check_picture(image, "image")
+    for title, values in maps.items():
+        check_direction(values, image, f"the map {title!r}")
     panels = 1 + len(maps)
     figure = Figure(figsize=(WIDTH, WIDTH / panels * 0.92))
     first, *axes = figure.subplots(1, panels)
@@ -173,6 +181,8 @@ def attack_rows(image, attacked, probabilities, label, class_names, *, caption=N
     """
     if not ((probabilities >= 0) & (probabilities < 1.001)).all():  # more than rounding
         raise ValueError("probabilities must lie in [0, 1]: apply .softmax(1) to the outputs")
+    for title, result in {"image": image, **attacked}.items():
+        check_picture(result, title)
     figure = Figure(figsize=(WIDTH, 2.75 * len(attacked)))
     axes = figure.subplots(
         len(attacked), 4, squeeze=False, gridspec_kw={"width_ratios": [1, 1, 1, 1.35]}
@@ -220,10 +230,12 @@ def histogram(values, *, xlabel, bins=40, marks=None):
     """How often each value occurs.
 
     Args:
-        values: (N,); infinite ones are left out.
+        values: (N,); infinite ones are left out, one at least must remain.
         marks: ``{label: x}`` for vertical lines.
     """
     values = values[values.isfinite()]
+    if not len(values):
+        raise ValueError("values must hold at least one finite number")
     figure = Figure(figsize=(WIDTH, 3.4))
     axis = figure.subplots()
     axis.hist(values.cpu().numpy(), bins=bins, color=ADVERSARIAL)
@@ -251,8 +263,6 @@ def _check_titles(titles, images):
 
 def _array(image):
     """(C, H, W) as matplotlib wants it: (H, W), or (H, W, 3)."""
-    if image.dim() != 3:
-        raise ValueError(f"an image must have shape (C, H, W), got {tuple(image.shape)}")
     return image.detach().cpu().permute(1, 2, 0).squeeze(-1).numpy()
 
 
@@ -262,7 +272,7 @@ def _show_noise(axis, noise, limit):
         axis.imshow(_array(noise), cmap=NOISE_MAP, vmin=-limit, vmax=limit)
         axis.axis("off")
     else:
-        _show(axis, 0.5 + 0.5 * noise / limit)
+        _show(axis, (0.5 + 0.5 * noise / limit).clamp(0, 1))
 
 
 def shown_classes(probabilities):

@@ -21,10 +21,10 @@ from ipycanvas import Canvas
 from IPython import get_ipython
 from matplotlib import colormaps
 from PIL import Image, ImageDraw
-from torchvision.transforms.v2 import functional as TF
 
 from helpers.attacks import fgsm, gradient_and_logits, input_gradient, optimize_noise
-from helpers.data import ASSETS, center_digit, check_labels, check_not_empty, load_photo
+from helpers.checks import check_labels, check_not_empty, check_numbers
+from helpers.data import ASSETS, center_digit, load_photo
 from helpers.evaluation import distortion, epsilon_sweep, probabilities
 from helpers.plotting import ADVERSARIAL, CLEAN, NOISE_MAP, RANDOM, shown_classes, verdict
 
@@ -63,6 +63,17 @@ _CSS = f"""<style onload="{_ON_LOAD}">
 </style>"""
 
 
+class _Stack(widgets.Box):
+    """What ipywidgets 8 has as ``Stack``, for Colab's ipywidgets 7: each step asks the kernel."""
+
+    def __init__(self, frames, selected_index=0, **options):
+        super().__init__([frames[selected_index]], **options)
+        self.frames = frames
+
+    def show(self, change):
+        self.children = [self.frames[change.new]]
+
+
 class Explorer(widgets.VBox):
     """A slider over finished pictures, beside controls whose choice makes new ones.
 
@@ -76,7 +87,7 @@ class Explorer(widgets.VBox):
             page without a kernel only one called ``picture`` works.
     """
 
-    _links = ()
+    _links = ()  # until they are made
 
     def __init__(self, description, steps, **controls):
         self._controls, self._newest = controls, None
@@ -94,16 +105,20 @@ class Explorer(widgets.VBox):
         self._pages = [[widgets.HTML(**shared) for _ in ["fixed", *steps]] for _ in choices]
         row = widgets.Layout(flex_flow="row wrap", grid_gap="0 10px")
         rest = widgets.Layout(flex="1 1 400px", min_width="0")
-        stacks = [
-            widgets.Stack(frames, selected_index=0, layout=rest) for _, *frames in self._pages
-        ]
-        self._links = [
-            widgets.jslink((self.slider, "index"), (stack, "selected_index")) for stack in stacks
-        ]
-        pages = widgets.Stack(
+        new = hasattr(widgets, "Stack")
+        stack = widgets.Stack if new else _Stack
+        stacks = [stack(frames, selected_index=0, layout=rest) for _, *frames in self._pages]
+        self._links = []
+        for frames in stacks:
+            if new:
+                ends = (self.slider, "index"), (frames, "selected_index")
+                self._links.append(widgets.jslink(*ends))
+            else:
+                self.slider.observe(frames.show, "index")
+        pages = stack(
             [
-                widgets.HBox([page[0], stack], layout=row)
-                for page, stack in zip(self._pages, stacks, strict=True)
+                widgets.HBox([page[0], frames], layout=row)
+                for page, frames in zip(self._pages, stacks, strict=True)
             ],
             selected_index=0,
         )
@@ -482,7 +497,9 @@ class DigitPad(widgets.VBox):
 
     def _look(self):
         """Show what the model sees in the drawing; returns the drawing as an image of MNIST."""
-        image = center_digit(TF.pil_to_tensor(self._drawing)[0] / 255).to(self._device)
+        pixels = torch.tensor(bytearray(self._drawing.tobytes()), dtype=torch.uint8)
+        drawing = pixels.view(self.SIDE, self.SIDE) / 255
+        image = center_digit(drawing).to(self._device)
         found = probabilities(self._model, image)[0]
         guess = found.argmax().item()
         bars = "".join(_bar(DIGITS[k], found[k].item(), CLEAN, k == guess) for k in range(10))
@@ -593,13 +610,10 @@ def _check_pictures(images, labels, class_names):
 
 
 def _check_positions(values, name, most=math.inf):
-    try:
-        values = [float(value) for value in values]
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a list of numbers, got {values!r}") from None
+    values = check_numbers(values, name)
     if not values or values != sorted(set(values)):
         raise ValueError(f"{name} must be rising, and at least one, got {values}")
-    if values[0] < 0 or values[-1] > most:
+    if values[-1] > most:
         raise ValueError(f"{name} must be from 0 to {most}, got {values[0]:g} to {values[-1]:g}")
     return values
 
@@ -660,5 +674,5 @@ def _tree(widget):
     for name in ("layout", "style"):
         if hasattr(widget, name):
             yield getattr(widget, name)
-    for child in getattr(widget, "children", ()):
+    for child in getattr(widget, "frames", getattr(widget, "children", ())):
         yield from _tree(child)

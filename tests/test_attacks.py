@@ -28,6 +28,11 @@ CALLS = {
 }
 ATTACKS = ["input_gradient", "fgsm_attack", "optimize_noise", "lbfgs_noise"]
 EVALUATIONS = [name for name in CALLS if name not in ATTACKS]
+each_reading = pytest.mark.parametrize(  # also what takes no labels
+    "call",
+    [*CALLS.values(), lambda model, images, _labels: evaluation.probabilities(model, images)],
+    ids=[*CALLS, "probabilities"],
+)
 
 
 def linear_model(pixels, classes, scale=1.0):
@@ -128,9 +133,12 @@ def test_the_gradient_of_log_probabilities_is_that_of_logits(small_vgg):
 
 
 def test_a_gradient_that_is_not_finite_is_refused():
-    model = linear_model(4, 3, scale=math.nan)
-    with pytest.raises(ValueError, match="not finite"):
-        attacks.input_gradient(model, torch.rand(1, 1, 2, 2).double(), torch.tensor([0]))
+    class Root(nn.Module):  # its slope at 0 is infinite
+        def forward(self, images):
+            return images.flatten(1).sqrt()
+
+    with pytest.raises(ValueError, match="gradient is not finite"):
+        attacks.input_gradient(Root(), torch.zeros(1, 1, 2, 2), torch.tensor([0]))
 
 
 # The fast gradient sign method.
@@ -328,6 +336,8 @@ WRONG = {
     "dark images": (IMAGES - 1, LABELS, ValueError, r"images .*\[0, 1\].*-0\.5"),
     "NaN images": (IMAGES * math.nan, LABELS, ValueError, r"images .*\[0, 1\].*nan"),
     "infinite images": (IMAGES * math.inf, LABELS, ValueError, r"images .*\[0, 1\].*inf"),
+    "sparse images": (IMAGES.to_sparse(), LABELS, TypeError, r"images .*float.*sparse"),
+    "meta images": (IMAGES.to("meta"), LABELS, TypeError, r"images .*float.*meta"),
     "3-D images": (IMAGES[0], LABELS, ValueError, r"images .*\(N, C, H, W\).*\(1, 28, 28\)"),
     "float labels": (IMAGES, LABELS.float(), TypeError, r"(labels|targets) .*int64.*float32"),
     "list labels": (IMAGES, LABELS.tolist(), TypeError, r"(labels|targets) .*int64.*list"),
@@ -361,12 +371,73 @@ def test_a_model_without_a_row_of_logits_for_each_image_is_named(call):
         call(one_for_all, IMAGES, LABELS)
 
 
-@pytest.mark.parametrize("call", [CALLS[name] for name in ATTACKS], ids=ATTACKS)
+class Odd(nn.Module):
+    """The digit network, with something done to its output."""
+
+    def __init__(self, mlp, change):
+        super().__init__()
+        self.mlp, self.change = mlp, change
+
+    def forward(self, images):
+        return self.change(self.mlp(images))
+
+
+ODD_OUTPUTS = {
+    "tuple": (lambda out: (out, out), TypeError, "model must give .*tensor, got tuple"),
+    "dict": (lambda out: {"logits": out}, TypeError, "model must give .*tensor, got dict"),
+    "nothing": (lambda out: None, TypeError, "model must give .*tensor, got NoneType"),
+    "integers": (lambda out: out.long(), TypeError, "model must give .*tensor, got torch.int64"),
+    "one class": (lambda out: out[:, :1], ValueError, r"\(N, K\) .*K > 1.*\(3, 1\)"),
+    "no classes": (lambda out: out[:, 0], ValueError, r"\(N, K\).*\(3,\)"),
+    "a picture": (lambda out: out[..., None, None], ValueError, r"\(N, K\).*\(3, 10, 1, 1\)"),
+    "other N": (lambda out: out[1:], ValueError, r"N = 3 .*\(2, 10\)"),
+    "NaN": (lambda out: out * math.nan, ValueError, "output holds NaN.*weights"),
+    "infinity": (lambda out: out + math.inf, ValueError, "output holds NaN.*weights"),
+    "nothing likely": (lambda out: out - math.inf, ValueError, "output holds NaN.*weights"),
+    "sparse": (lambda out: out.to_sparse(), TypeError, "model must give .*tensor, got.*sparse"),
+}
+
+
+@each_reading
+@pytest.mark.parametrize(("change", "error", "match"), ODD_OUTPUTS.values(), ids=ODD_OUTPUTS)
+def test_an_odd_output_is_named(call, mlp, change, error, match):
+    with pytest.raises(error, match=match):
+        call(Odd(mlp, change), IMAGES, LABELS)
+
+
+@each_reading
 def test_a_model_with_broken_weights_is_named(call, mlp):
     broken = copy.deepcopy(mlp)
     broken.fc1.weight[0, 0] = math.nan
-    with pytest.raises(ValueError, match=r"gradient is not finite.*weights"):
+    with pytest.raises(ValueError, match=r"output holds NaN.*weights"):
         call(broken, IMAGES, LABELS)
+
+
+@pytest.mark.parametrize("call", [CALLS[name] for name in ATTACKS], ids=ATTACKS)
+@pytest.mark.parametrize("how", ["detached", "no_grad"])
+def test_a_model_without_a_gradient_is_named(call, mlp, how):
+    blocked = Odd(mlp, torch.Tensor.detach)
+    if how == "no_grad":
+        blocked.forward = torch.no_grad()(mlp.forward)
+    with pytest.raises(ValueError, match=r"gives no gradient.*detach.*no_grad"):
+        call(blocked, IMAGES, LABELS)
+
+
+@each_reading
+def test_images_of_another_size_are_named(call, mlp, efficientnet):
+    for shape in ((3, 1, 32, 32), (3, 3, 28, 28)):
+        with pytest.raises(ValueError, match=rf"\(N, 1, 28, 28\).*\({shape[0]}, {shape[1]}, "):
+            call(mlp, torch.rand(shape), LABELS)
+    with pytest.raises(ValueError, match=r"\(N, 3, H, W\) .*\(3, 1, 28, 28\)"):
+        call(efficientnet, IMAGES, LABELS)
+
+
+@each_reading
+def test_autocast_changes_nothing(call, mlp, mnist):
+    images, labels = (part[:20] for part in mnist)
+    with torch.autocast("cpu"):
+        changed = call(mlp, images, labels)
+    torch.testing.assert_close(changed, call(mlp, images, labels), rtol=0, atol=0)
 
 
 WRONG_NUMBERS = {

@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from notebook_code import helper_and_notebook
 from torch import nn
 
@@ -113,8 +114,33 @@ def test_a_sweep_of_seven_costs_one_gradient_and_six_more_passes(mlp, mnist, pas
 
 @pytest.mark.parametrize("wrong", [-0.1, math.nan, math.inf])
 def test_a_wrong_epsilon_in_a_sweep_is_named(mlp, mnist, wrong):
-    with pytest.raises(ValueError, match=f"epsilon .*not negative.*{wrong}"):
+    with pytest.raises(ValueError, match=f"epsilons .*not negative.*{wrong}"):
         evaluation.epsilon_sweep(mlp, *(part[:2] for part in mnist), [0, wrong])
+
+
+@pytest.mark.parametrize(
+    "wrong", [0.1, torch.tensor(0.1), "0.1", [torch.tensor([0.1, 0.2])]], ids=str
+)
+def test_epsilons_that_are_no_list_of_numbers_are_named(mlp, mnist, wrong):
+    with pytest.raises(TypeError, match="epsilons must be"):
+        evaluation.epsilon_sweep(mlp, *(part[:2] for part in mnist), wrong)
+
+
+def test_epsilons_may_be_a_tensor(mlp, mnist):
+    args = mlp, *(part[:20] for part in mnist)
+    expected = evaluation.epsilon_sweep(*args, EPSILONS)
+    assert evaluation.epsilon_sweep(*args, torch.tensor(EPSILONS)) == expected
+
+
+def test_what_rounding_does_stays_in_the_range_that_notebook_3_states(mlp, mnist):
+    images, labels = mnist
+    x = images.clone().requires_grad_()
+    (data_grad,) = torch.autograd.grad(F.nll_loss(mlp(x), labels, reduction="sum"), x)
+    damaged = evaluation.epsilon_sweep(mlp, images, labels, EPSILONS, data_grad=data_grad)
+    expected = [0.980, 0.725, 0.191, 0.051, 0.017, 0.0057, 0.0035]
+    assert damaged == pytest.approx(expected, rel=0.1, abs=0.001)
+    certain = evaluation.probabilities(mlp, images).gather(1, labels[:, None]) == 1
+    assert certain.float().mean().item() == pytest.approx(0.0765, abs=0.004)
 
 
 @pytest.mark.parametrize("count", [1, 3])

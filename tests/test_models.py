@@ -1,4 +1,5 @@
 import copy
+import math
 import socket
 import threading
 import time
@@ -134,7 +135,15 @@ class Unpickled:
         return pytest.fail, ("code in a weights file was run",)
 
 
+def damaged(path):
+    """The course's weights with one bit turned over."""
+    content = bytearray(models.MLP_WEIGHTS.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
 WRONG_WEIGHTS = {
+    "one bit": damaged,
     "garbage": lambda path: path.write_bytes(b"no weights"),
     "empty": lambda path: path.write_bytes(b""),
     "truncated": lambda path: path.write_bytes(models.MLP_WEIGHTS.read_bytes()[:100_000]),
@@ -157,6 +166,21 @@ def test_missing_weights_are_named_with_their_origin(tmp_path):
         models.load_mlp(tmp_path / "mine.pt")
 
 
+@pytest.fixture
+def float64_by_default():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("float64_by_default")
+def test_another_default_dtype_changes_no_network():
+    images, _ = data.sample_mnist(10)
+    assert models.load_mlp()(images).dtype == torch.float32
+    efficientnet = models.load_imagenet_model("efficientnet_lite0")
+    assert efficientnet(torch.rand(1, 3, 224, 224, dtype=torch.float32)).dtype == torch.float32
+
+
 # Normalisation and modes.
 
 
@@ -169,10 +193,22 @@ def test_normalize_is_a_layer_that_moves_with_its_model():
     assert layer.to("meta").mean.is_meta
 
 
-@pytest.mark.parametrize("std", [[1, 0, 1], [1, -1, 1], [1, float("nan"), 1]])
+@pytest.mark.parametrize("std", [[1, 0, 1], [1, -1, 1], [1, float("nan"), 1], [1, math.inf, 1]])
 def test_a_std_that_is_not_positive_is_named(std):
     with pytest.raises(ValueError, match="std must be positive, got"):
         models.Normalize([0, 0, 0], std)
+
+
+def test_a_wrong_mean_or_number_of_channels_is_named():
+    with pytest.raises(ValueError, match=r"mean must be finite, got \[.*nan"):
+        models.Normalize([0, float("nan")], [1, 1])
+    with pytest.raises(ValueError, match="mean and std must be as many, got 1 and 3"):
+        models.Normalize([0], [1, 1, 1])
+    grey = torch.rand(2, 1, 4, 4)
+    with pytest.raises(ValueError, match=r"images .*\(N, 3, H, W\).*\(2, 1, 4, 4\)"):
+        models.Normalize([0, 0, 0], [1, 1, 1])(grey)
+    with pytest.raises(ValueError, match=r"images .*\(N, 1, H, W\).*\(1, 4, 4\)"):
+        models.Normalize(0.5, 0.5)(grey[0])
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -240,7 +276,7 @@ def test_vgg16_is_loaded_from_the_torch_cache(cache, capsys):
     model = models.load_imagenet_model("vgg16")
     assert model.name == "VGG16"
     assert model(torch.rand(1, 3, 224, 224)).tolist() == [list(range(1000))]
-    transforms = models.VGG16_WEIGHTS.transforms()
+    transforms = torchvision.models.VGG16_Weights.IMAGENET1K_V1.transforms()
     torch.testing.assert_close(model[0].mean.flatten(), torch.tensor(transforms.mean))
     torch.testing.assert_close(model[0].std.flatten(), torch.tensor(transforms.std))
     assert not any(module.training for module in model.modules())

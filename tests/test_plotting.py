@@ -1,4 +1,5 @@
 import itertools
+import math
 from types import SimpleNamespace
 
 import matplotlib
@@ -135,7 +136,33 @@ def test_a_verdict_is_told_by_more_than_colour(prediction, label, class_names, e
         (lambda: plotting.image_grid(DIGITS, ["3", "4"]), r"titles must be 6 .*2"),
         (lambda: plotting.image_grid(DIGITS[:0]), r"images .*at least one.*empty"),
         (lambda: plotting.pair_grid(DIGITS, DIGITS, TITLES, ["3"], columns=5), r"titles .*6 .*1"),
-        (lambda: plotting.noise_maps(DIGITS[0], {"x": NOISE[0]}, unit="x"), r"\(C, H, W\).*28"),
+        (lambda: plotting.image_grid(255 * DIGITS), r"images .*\[0, 1\].* to 25"),
+        (lambda: plotting.image_grid(DIGITS * math.nan), r"images .*\[0, 1\].*nan"),
+        (lambda: plotting.image_grid(DIGITS.expand(-1, 2, -1, -1)), r"images .*1 or 3 .*6, 2, 28"),
+        (
+            lambda: plotting.pair_grid(DIGITS, 2 * DIGITS, TITLES, ADV_TITLES, columns=5),
+            r"adv_images .*\[0, 1\]",
+        ),
+        (
+            lambda: plotting.pair_grid(DIGITS, DIGITS[:5], TITLES, ADV_TITLES, columns=5),
+            r"adv_images .*6 .*5",
+        ),
+        (lambda: plotting.noise_maps(DIGITS, {"x": NOISE}, unit="x"), r"image .*\(C, H, W\).*6, 1"),
+        (
+            lambda: plotting.noise_maps(DIGITS[0], {"x": NOISE[0]}, unit="x"),
+            r"'x' .*shape \(1, 28, 28\).*\(28, 28\)",
+        ),
+        (
+            lambda: plotting.noise_maps(DIGITS[0], {"x": NOISE * math.nan}, unit="x"),
+            "'x' must not hold NaN",
+        ),
+        (
+            lambda: plotting.attack_rows(
+                DIGITS[0], {"FGSM": 255 * DIGITS[1]}, PROBABILITIES, 3, NAMES
+            ),
+            r"FGSM .*\[0, 1\]",
+        ),
+        (lambda: plotting.histogram(torch.full((3,), math.inf), xlabel="x"), "at least one finite"),
         (
             lambda: plotting.attack_rows(
                 DIGITS[0], {"x": DIGITS[1]}, -PROBABILITIES, 3, [str(i) for i in range(10)]
@@ -147,3 +174,8 @@ def test_a_verdict_is_told_by_more_than_colour(prediction, label, class_names, e
 def test_what_cannot_be_drawn_is_named(draw, match):
     with pytest.raises(ValueError, match=match):
         draw()
+
+
+def test_bytes_are_no_images():
+    with pytest.raises(TypeError, match=r"images .*float.*uint8"):
+        plotting.image_grid((255 * DIGITS).byte())
