@@ -1,15 +1,15 @@
 import copy
 import os
+import re
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-# The committed outputs were made by it: a VGG16 in the torch cache must not change them.
-os.environ["IMAGENET_MODEL"] = "efficientnet_lite0"
-# The committed numbers come from the CPU.
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
-# On a busy machine torch's threads would otherwise spin while they wait for each other.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+sys.path.insert(0, str(Path(__file__).parent.parent / ".nbconvert"))
+
+from execution import ENVIRONMENT, ROOT
+
+os.environ.update({**ENVIRONMENT, **os.environ})  # before torch is imported
 
 import pytest
 import torch
@@ -18,7 +18,23 @@ from torch import nn
 from helpers.data import load_mnist, load_photo
 from helpers.models import Normalize, load_imagenet_model, load_mlp
 
-PHOTOS = Path(__file__).parent.parent / "images" / "photos"
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Tests that share a page or a kernel stay on one worker; the others go where there is time."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            page = re.search(r"(lab|notebook) \w+/\w+", nodeid)
+            shared = file.endswith((".ipynb", "test_reading.py"))
+            return page[0] if page else file if shared else nodeid
+
+    return Together(config, log)
+
+
+PHOTOS = ROOT / "images" / "photos"
 
 
 @pytest.fixture(autouse=True)

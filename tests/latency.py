@@ -6,9 +6,8 @@ prints a Markdown table of milliseconds. Whatever else the machine does slows ev
 """
 
 import statistics
-import tempfile
-from pathlib import Path
 
+import conftest  # noqa: F401 (puts the course on the path)
 from browser import chromium_browser
 from test_lab import DIGITS, PENALTY, PHOTOS, SWEEP, explorers, jupyter, open_notebook, press
 
@@ -101,13 +100,9 @@ def row(name, times, rate=""):
 def main():
     print("| | median ms | p95 ms | updates/s, key held |\n|---|---|---|---|")
     kinds = {"digits": DIGITS, "sweep": SWEEP, "penalty": PENALTY, "photographs": PHOTOS}
-    with tempfile.TemporaryDirectory() as folder, chromium_browser() as browser:
-        for kind, (app, name) in kinds.items():
-            (Path(folder) / kind).mkdir()
-            with (
-                jupyter(Path(folder) / kind, app) as address,
-                open_notebook(browser, address, name) as page,
-            ):
+    with jupyter() as server, chromium_browser() as browser:
+        for kind, which in kinds.items():
+            with open_notebook(browser, server, *which) as page:
                 page.evaluate(MEASURE)
                 explorer = next(explorers(page))
                 press(explorer, "Home")

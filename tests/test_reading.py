@@ -5,7 +5,7 @@ import json
 import re
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -25,7 +25,7 @@ EXPLORER = ".widget-vbox:has(> .widget-hslider)"
 def site(tmp_path_factory):
     need_chromium()  # before the minutes that building takes
     folder = tmp_path_factory.mktemp("site")
-    command = ["-m", "nbconvert", "--config", ".reading/config.py", "--output-dir", str(folder)]
+    command = ["-m", "nbconvert", "--config", ".nbconvert/reading.py", "--output-dir", str(folder)]
     done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-5000:]
     assert "Alternative text is missing" not in done.stderr
@@ -38,28 +38,38 @@ def browser(site):
         yield running
 
 
-@pytest.fixture
-def opened(browser, site):
-    """Opens a page of the site; afterwards there must be no error and no request to a network."""
+@pytest.fixture(scope="module")
+def pages(browser, site):
+    """Opens a page of the site with the network closed, once for all tests."""
+    pages = {}
 
-    @contextmanager
     def open_page(name, **options):
-        with new_page(browser, **options) as page:
-            requests = []
+        key = name, *options
+        if key not in pages:
+            page = pages[key] = stack.enter_context(new_page(browser, **options))
             page.route("**/*", lambda route: route.abort())
             page.route(re.compile("^(file|data):"), lambda route: route.continue_())
-            page.on("request", lambda request: requests.append(request.url))
             page.goto((site / f"{name}.html").as_uri())
             page.evaluate("MathJax.startup.promise")
             views = page.locator("script[type='application/vnd.jupyter.widget-view+json']").count()
             page.wait_for_function(
                 "n => document.querySelectorAll('.widget-subarea > *').length == n", arg=views
             )
-            yield page
-            assert page.errors == []
-            assert [url for url in requests if urlsplit(url).scheme not in ("file", "data")] == []
+        return pages[key]
 
-    return open_page
+    with ExitStack() as stack:
+        yield open_page
+
+
+@pytest.fixture
+def opened(pages):
+    """A page of the site; afterwards no page has an error, as a request to a network is one."""
+    used = []
+    yield lambda name, **options: used.append(pages(name, **options)) or used[-1]
+    errors = [error for page in used for error in page.errors]
+    for page in used:
+        page.errors.clear()
+    assert errors == []
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +97,7 @@ def test_the_pages_are_small(site, name):
 
 
 def test_the_scripts_are_the_published_ones(site):
-    stated = (ROOT / ".reading" / "README.md").read_text("utf-8")
+    stated = (ROOT / ".nbconvert" / "README.md").read_text("utf-8")
     scripts = list(site.glob("*.js"))
     assert {path.name for path in scripts} == {"embed.js", "tex-svg-full.js"}
     for path in scripts:
@@ -123,12 +133,12 @@ def test_only_needed_widgets_are_in_the_page(sources, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pictures_have_alternative_texts(opened, name):
-    with opened(name) as page:
-        texts = page.locator("main img").evaluate_all("all => all.map(img => img.alt)")
-        assert all(texts)
-        assert "No description has been provided for this image" not in texts
-        for image in page.locator(".jp-RenderedImage img, .jp-MarkdownCell img").all():
-            assert image.evaluate("img => img.complete && img.naturalWidth > 0")
+    page = opened(name)
+    texts = page.locator("main img").evaluate_all("all => all.map(img => img.alt)")
+    assert all(texts)
+    assert "No description has been provided for this image" not in texts
+    for image in page.locator(".jp-RenderedImage img, .jp-MarkdownCell img").all():
+        assert image.evaluate("img => img.complete && img.naturalWidth > 0")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -137,36 +147,44 @@ def test_formulas_are_typeset(opened, name):
     cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "markdown"]
     text = re.sub(r"```.*?```|`[^`]*`", "", "\n\n".join(cells), flags=re.DOTALL)
     formulas = re.findall(r"\$\$.+?\$\$|\$[^$]+\$", text, re.DOTALL)
-    with opened(name) as page:
-        assert page.locator("mjx-container").count() == len(formulas)
-        assert page.locator("merror, mjx-merror, [data-mml-node=merror]").count() == 0
-        prose = page.locator(".jp-RenderedMarkdown").evaluate_all(
-            """all => all.map(part => {
-                const copy = part.cloneNode(true);
-                copy.querySelectorAll("mjx-container, code").forEach(inner => inner.remove());
-                return copy.textContent;
-            }).join(" ")"""
-        )
-        assert not re.search(r"\$|\\[a-zA-Z(\[]", prose)
+    page = opened(name)
+    assert page.locator("mjx-container").count() == len(formulas)
+    assert page.locator("merror, mjx-merror, [data-mml-node=merror]").count() == 0
+    prose = page.locator(".jp-RenderedMarkdown").evaluate_all(
+        """all => all.map(part => {
+            const copy = part.cloneNode(true);
+            copy.querySelectorAll("mjx-container, code").forEach(inner => inner.remove());
+            return copy.textContent;
+        }).join(" ")"""
+    )
+    assert not re.search(r"\$|\\[a-zA-Z(\[]", prose)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_phone_shows_the_whole_width(opened, name):
-    with opened(name, width=360, height=740, has_touch=True, is_mobile=True) as page:
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360
-        assert page.evaluate("visualViewport.scale") == 1
+    page = opened(name, width=360, height=740, has_touch=True, is_mobile=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("visualViewport.scale") == 1
 
 
 @pytest.mark.parametrize("name", WITH_SLIDERS)
 def test_every_slider_moves_its_pictures(opened, name):
-    with opened(name) as page:
-        explorers = page.locator(EXPLORER).all()
-        assert explorers
-        for explorer in explorers:
-            _walk_the_slider(page, explorer)
+    page = opened(name)
+    explorers = page.locator(EXPLORER).all()
+    assert explorers
+    for explorer in explorers:
+        _walk_the_slider(page, explorer)
+
+
+def _to_the_start(page, explorer):
+    explorer.locator(".noUi-handle").focus()
+    page.keyboard.press("Home")
+    handle = explorer.locator(".noUi-handle")
+    _until(page, lambda: float(handle.get_attribute("aria-valuenow")) == 0)
 
 
 def _walk_the_slider(page, explorer):
+    _to_the_start(page, explorer)
     readout, seen = explorer.locator(".widget-readout"), [_shown(explorer)]
 
     def follows(before):
@@ -188,17 +206,18 @@ def _walk_the_slider(page, explorer):
 
 @pytest.mark.parametrize("name", WITH_CHOICES)
 def test_every_picture_can_be_chosen(opened, name):
-    with opened(name) as page:
-        explorers = page.locator(f"{EXPLORER}:has(select)").all()
-        assert explorers
-        for explorer in explorers:
-            _choose_each_picture(page, explorer, least=4 if "imagenet" in name else 10)
+    page = opened(name)
+    explorers = page.locator(f"{EXPLORER}:has(select)").all()
+    assert explorers
+    for explorer in explorers:
+        _choose_each_picture(page, explorer, least=4 if "imagenet" in name else 10)
 
 
 def _choose_each_picture(page, explorer, least):
     choice, images = explorer.locator("select"), explorer.locator("img:visible")
     options = choice.locator("option").all_inner_texts()
     labels = [option.partition(":")[2].strip() for option in options]
+    _to_the_start(page, explorer)
     assert len(labels) >= least
     seen = []  # the originals, as data
 
@@ -223,8 +242,8 @@ def _choose_each_picture(page, explorer, least):
 
 
 def test_a_finger_moves_the_slider(opened):
-    with opened("02_fgsm_mnist", width=360, height=740, has_touch=True, is_mobile=True) as page:
-        explorer = page.locator(EXPLORER).first
-        before = _shown(explorer)
-        explorer.locator(".noUi-target").tap()  # in its middle
-        _until(page, lambda: _shown(explorer) != before)
+    page = opened("02_fgsm_mnist", width=360, height=740, has_touch=True, is_mobile=True)
+    explorer = page.locator(EXPLORER).first
+    before = _shown(explorer)
+    explorer.locator(".noUi-target").tap()  # in its middle
+    _until(page, lambda: _shown(explorer) != before)

@@ -1,29 +1,34 @@
 """How nbconvert makes the reading edition: web pages whose sliders need neither Python nor network.
 
-    jupyter nbconvert --config .reading/config.py
+    jupyter nbconvert --config .nbconvert/reading.py
 
-runs every notebook and writes the folder site/, whose index.html is the start page.
+runs what the explorers of the notebooks need, and writes the folder site/, whose index.html is the
+start page.
 """
 
 import os
 import re
+import sys
 from pathlib import Path
 
 import nbformat
-from nbconvert.preprocessors import CoalesceStreamsPreprocessor, Preprocessor
+from nbconvert.preprocessors import (
+    CoalesceStreamsPreprocessor,
+    ExecutePreprocessor,
+    Preprocessor,
+)
 
-HERE = Path(__file__).resolve().parent
-NOTEBOOKS = HERE.parent / "notebooks"
-START = "index"
-CREDITS = NOTEBOOKS.parent / "images" / "photos" / "README.md"
+sys.path.insert(0, str(Path(__file__).parent))
+
+from execution import ENVIRONMENT, PATHS, ROOT, needed_by_explorers, workspace
+
+HERE = ROOT / ".nbconvert"
+CREDITS = ROOT / "images" / "photos" / "README.md"
 STATE = "application/vnd.jupyter.widget-state+json"
 VIEW = "application/vnd.jupyter.widget-view+json"
 
+os.environ.update(ENVIRONMENT)
 os.environ["READING_EDITION"] = "1"  # helpers.widgets computes all that can be chosen
-# The numbers in the text are those of the CPU and of the model that everybody has.
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
-os.environ["IMAGENET_MODEL"] = "efficientnet_lite0"
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # or torch's threads spin while they wait
 
 
 def _title(path):
@@ -34,9 +39,25 @@ def _title(path):
     return heading[1].strip() if heading else path.stem
 
 
-# The start page, then the chapters.
-PATHS = [NOTEBOOKS / f"{START}.ipynb", *sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))]
 PAGES = [{"file": f"{path.stem}.html", "title": _title(path)} for path in PATHS]
+
+
+class Execute(ExecutePreprocessor):
+    """Run the explorers, and the cells that they build on; the others have their outputs."""
+
+    def preprocess(self, nb, resources, km=None):
+        self._needed = needed_by_explorers(nb.cells)
+        if not self._needed:
+            return nb, resources
+        with workspace() as folder:
+            where = {**resources["metadata"], "path": str(folder)}
+            nb, _ = super().preprocess(nb, {**resources, "metadata": where}, km)
+        return nb, resources
+
+    def preprocess_cell(self, cell, resources, index):
+        if index in self._needed:
+            return super().preprocess_cell(cell, resources, index)
+        return cell, resources
 
 
 class Links(Preprocessor):
@@ -50,7 +71,7 @@ class Links(Preprocessor):
         here = [path.stem for path in PATHS].index(name)
         resources["pages"], resources["here"] = PAGES, here
         nb.metadata.title = PAGES[here]["title"] + (f" · {PAGES[0]['title']}" if here else "")
-        if name == START:
+        if here == 0:
             text = re.sub(r"\[([^]]*)\]\((?!https?:)[^)]*\)", r"\1", CREDITS.read_text("utf-8"))
             text = re.sub(r"^#", "##", text, flags=re.MULTILINE)
             nb.cells.append(nbformat.v4.new_markdown_cell(text, id="credits"))
@@ -60,7 +81,7 @@ class Links(Preprocessor):
                 text = re.sub(r"\]\(([\w-]+)\.ipynb(#[^)]*)?\)", r"](\1.html\2)", text)
                 # Pictures go beside the page.
                 for image in re.findall(r"\]\(\.\./images/([\w.-]+)\)", text):
-                    data = (NOTEBOOKS.parent / "images" / image).read_bytes()
+                    data = (ROOT / "images" / image).read_bytes()
                     resources.setdefault("outputs", {})[image] = data
                 cell.source = text.replace("](../images/", "](")
         return nb, resources
@@ -105,11 +126,11 @@ def _mentioned(value):
 c = get_config()  # noqa: F821
 c.NbConvertApp.notebooks = [str(path) for path in PATHS]
 c.NbConvertApp.export_format = "html"
-c.ExecutePreprocessor.enabled = True
-c.ExecutePreprocessor.timeout = 600
-c.ExecutePreprocessor.record_timing = False
+c.Execute.enabled = True
+c.Execute.timeout = 600
+c.Execute.record_timing = False
 c.CoalesceStreamsPreprocessor.enabled = True
-c.HTMLExporter.preprocessors = [CoalesceStreamsPreprocessor, Links, NeededWidgets]
+c.HTMLExporter.preprocessors = [Execute, CoalesceStreamsPreprocessor, Links, NeededWidgets]
 c.HTMLExporter.extra_template_basedirs = [str(HERE)]
 c.HTMLExporter.template_name = "reading"
 c.HTMLExporter.exclude_anchor_links = True
@@ -119,4 +140,4 @@ c.HTMLExporter.widget_renderer_url = "embed.js"
 c.HTMLExporter.mathjax_url = "tex-svg-full.js"
 c.FilesWriter.files = [str(HERE / "vendor" / "*")]
 c.FilesWriter.relpath = str(HERE / "vendor")
-c.FilesWriter.build_directory = str(HERE.parent / "site")
+c.FilesWriter.build_directory = str(ROOT / "site")

@@ -1,0 +1,67 @@
+"""How the notebooks are run here: in a copy of the course, with what everybody has."""
+
+import ast
+import os
+import shutil
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+from IPython.core.inputtransformer2 import TransformerManager
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+
+# The start page, then the chapters.
+PATHS = [NOTEBOOKS / "index.ipynb", *sorted(NOTEBOOKS.glob("[0-9][0-9]_*.ipynb"))]
+
+# The committed numbers are those of the CPU and of the model that pip installs.
+ENVIRONMENT = {
+    "CUDA_VISIBLE_DEVICES": "",
+    "IMAGENET_MODEL": "efficientnet_lite0",
+    "OMP_WAIT_POLICY": "passive",  # or torch's threads spin while they wait
+}
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # pytest's workers share the cores
+    share = os.cpu_count() // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    ENVIRONMENT["OMP_NUM_THREADS"] = str(max(1, share))
+
+# Makes this processor calculate like an older one, whose sums round otherwise.
+OTHER_PROCESSOR = {
+    "ATEN_CPU_CAPABILITY": "default",
+    "MKL_ENABLE_INSTRUCTIONS": "SSE4_2",
+    "ONEDNN_MAX_CPU_ISA": "SSE41",
+    "OMP_NUM_THREADS": "1",
+}
+
+
+@contextmanager
+def workspace():
+    """A copy of the course, so that nothing a notebook writes meets a student's own files.
+
+    Yields the copy's folder of notebooks, which is where their kernels belong.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        for part in ("helpers", "images", "notebooks"):
+            hidden = shutil.ignore_patterns(".*", "__pycache__")
+            shutil.copytree(ROOT / part, Path(folder, part), ignore=hidden)
+        yield Path(folder, "notebooks")
+
+
+_EXPLORERS = {"EpsilonExplorer", "PenaltyExplorer", "SweepExplorer", "DigitPad"}
+
+
+def needed_by_explorers(cells):
+    """The numbers of the cells that show an explorer or define what a needed cell uses."""
+    needed, used = [], set()
+    for index, cell in reversed(list(enumerate(cells))):
+        if cell.cell_type != "code":
+            continue
+        tree = list(ast.walk(ast.parse(TransformerManager().transform_cell(cell.source))))
+        names = [node for node in tree if isinstance(node, ast.Name)]
+        defined = {node.id for node in names if isinstance(node.ctx, ast.Store)}
+        defined |= {node.name for node in tree if isinstance(node, ast.FunctionDef | ast.alias)}
+        shown = {node.attr for node in tree if isinstance(node, ast.Attribute)} & _EXPLORERS
+        if shown or (needed and defined & used):
+            needed.append(index)
+            used = (used | {node.id for node in names}) - defined
+    return needed
