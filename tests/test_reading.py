@@ -49,6 +49,14 @@ def pages(browser, site):
             page = pages[key] = stack.enter_context(new_page(browser, **options))
             page.route("**/*", lambda route: route.abort())
             page.route(re.compile("^(file|data):"), lambda route: route.continue_())
+            page.on(
+                "request",
+                lambda request: (
+                    page.errors.append(f"request to {request.url}")
+                    if urlsplit(request.url).scheme not in ("file", "data")
+                    else None
+                ),
+            )
             page.goto((site / f"{name}.html").as_uri())
             page.evaluate("MathJax.startup.promise")
             views = page.locator("script[type='application/vnd.jupyter.widget-view+json']").count()
@@ -63,7 +71,7 @@ def pages(browser, site):
 
 @pytest.fixture
 def opened(pages):
-    """A page of the site; afterwards no page has an error, as a request to a network is one."""
+    """A page of the site; afterwards no page has an error, nor asked for anything elsewhere."""
     used = []
     yield lambda name, **options: used.append(pages(name, **options)) or used[-1]
     errors = [error for page in used for error in page.errors]
