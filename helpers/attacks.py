@@ -1,115 +1,81 @@
 """Attacks: from a model, images and labels to images that it gets wrong.
 
-Every function takes any module whose output is logits or log-probabilities (cross-entropy is the
-same on both) and images in [0, 1]; it leaves the weights' gradients, the images and the model's
-mode as it found them.
+A model is any module that gives logits or log-probabilities: cross-entropy is the same on both. Its
+mode, its weights' gradients and the images are left as they were. What does not fit in type, shape,
+range or device raises TypeError or ValueError, and so does a model that gives no gradient.
 """
 
 import contextlib
 import math
 import sys
-from collections import deque
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-from helpers.checks import (
-    check_batch,
-    check_differentiable,
-    check_direction,
-    check_gradient,
-    check_images,
-    check_logits,
-    check_per_image,
-)
+from helpers.checks import check_batch, check_direction, check_images, check_logits, check_per_image
 from helpers.models import eval_mode
 
+BATCH_SIZE = 500  # images that go through a model at once: bounds the memory, changes no result
+
+_PRECISION = 0.005  # how closely L-BFGS finds the largest c: half a percent
+_TOLERANCE = 0.003  # converged: the objective changes by less than this share, by a tenth near c
+_STEPS = 300  # the most evaluations of the model that an image may cost, over all its c
+_MEMORY = 8  # the steps that L-BFGS remembers
 _SURE = 1e-3  # by how much a target must win: more than rounding, too little to be seen
 
 
 def input_gradient(model, images, labels):
     """The gradient of the loss with respect to the pixels: which way, and how much, each counts.
 
-    It does not depend on epsilon, so one gradient serves every epsilon of a sweep.
-
-    Args:
-        model: maps (N, C, H, W) in [0, 1] to logits or log-probabilities (N, K).
-        images: (N, C, H, W) in [0, 1].
-        labels: (N,) int64 in 0..K-1.
-
-    Returns:
-        ``data_grad`` of the images' shape: the gradient of cross-entropy *summed* over the batch,
-        so that an image's gradient does not depend on the others beside it.
-
-    Raises:
-        TypeError, ValueError: images or labels of the wrong type, shape, range or device, or a
-            model whose output is not (N, K) or not finite, or that gives no finite gradient.
+    ``model`` maps ``images`` (N, C, H, W) in [0, 1] to logits or log-probabilities (N, K);
+    ``labels`` are (N,) int64 in 0..K-1. Returns ``data_grad`` of the images' shape: the gradient
+    of cross-entropy *summed* over the batch, so that an image's does not depend on the others.
+    Raises ValueError if it is not finite.
     """
+    check_batch(model, images, labels, empty=True)
+    if not len(images):  # not every model can take an empty batch
+        return torch.zeros_like(images)
     return gradient_and_logits(model, images, labels)[0]
 
 
-def gradient_and_logits(model, images, labels):
-    """:func:`input_gradient`, and the logits that its forward pass computed on the way."""
-    check_batch(model, images, labels)
-    if not len(images):  # not every model can take an empty batch
-        return torch.zeros_like(images), images.new_zeros(0, 1)
+def gradient_and_logits(model, images, labels, name="labels", *, exact=True):
+    """:func:`input_gradient` of what is checked already, and the logits computed on the way."""
     images = images.detach().requires_grad_()
     with eval_mode(model), torch.enable_grad():
         logits = model(images)
-        check_logits(logits, images, labels)
-        check_differentiable(logits)
-        loss = _cross_entropy(logits, labels)
+        check_logits(logits, images, labels, name)
+        # Where a probability rounds to 1, its pull on the gradient, p - 1, would round to 0.
+        # Normalising twice changes no value, but recovers that pull from the other classes.
+        scores = logits.log_softmax(1) if exact else logits
+        loss = F.cross_entropy(scores, labels, reduction="sum")
         (data_grad,) = torch.autograd.grad(loss, images)
-    check_gradient(data_grad)
+    if not data_grad.sum().isfinite():  # a sum with NaN or infinity in it never is
+        raise ValueError("the model's gradient is not finite: are its weights?")
     return data_grad, logits.detach()
 
 
 def fgsm(images, epsilon, data_grad):
     """The fast gradient sign method's step: every pixel moves by epsilon along its gradient's sign.
 
-    Args:
-        images: (N, C, H, W) in [0, 1].
-        epsilon: the L-infinity radius in pixel units, at least 0; a number, or a tensor of shape
-            (N,) with one for each image.
-        data_grad: of the images' shape, from :func:`input_gradient`.
-
-    Returns:
-        ``adv_images`` of the images' shape, in [0, 1]; epsilon 0 gives the images themselves.
-
-    Raises:
-        TypeError, ValueError: an epsilon that is negative or not a number, images outside [0, 1],
-            or a gradient of another shape or with NaN.
-
+    ``images`` are (N, C, H, W) in [0, 1]; ``epsilon`` is the L-infinity radius in pixel units, at
+    least 0, a number or one per image (N,); ``data_grad`` is of the images' shape, without NaN.
+    Returns ``adv_images`` of the images' shape, in [0, 1]; epsilon 0 gives the images themselves.
     Source: Goodfellow, Shlens and Szegedy 2014 (arXiv 1412.6572).
     """
-    check_images(images)
-    epsilon = check_per_image(epsilon, images, "epsilon")
+    check_images(images, empty=True)
     check_direction(data_grad, images)
-    return sign_step(images, epsilon, data_grad.sign().to(images.dtype))
+    return sign_step(images, check_per_image(epsilon, images, "epsilon"), data_grad.sign())
 
 
 def sign_step(images, epsilon, signs):
-    """The step of :func:`fgsm` without its checks, for loops over many epsilons."""
-    return (epsilon * signs).add_(images).clamp_(0, 1).detach()
+    """The step of :func:`fgsm` for what is checked already."""
+    return (epsilon * signs.to(images.dtype)).add_(images).clamp_(0, 1).detach()
 
 
 def fgsm_attack(model, images, labels, epsilon, *, targeted=False):
-    """The whole fast gradient sign method: away from the labels, or towards them.
-
-    Args:
-        model, images, labels: as in :func:`input_gradient`.
-        epsilon: as in :func:`fgsm`.
-        targeted: descend the loss instead of climbing it; ``labels`` are then the targets.
-
-    Returns:
-        ``adv_images`` as :func:`fgsm`.
-
-    Raises:
-        TypeError, ValueError: as :func:`input_gradient` and :func:`fgsm`.
-    """
-    check_images(images)
-    check_per_image(epsilon, images, "epsilon")  # before the expensive step
+    """:func:`fgsm` along :func:`input_gradient`: away from the labels or, targeted, to them."""
     data_grad = input_gradient(model, images, labels)
     return fgsm(images, epsilon, -data_grad if targeted else data_grad)
 
@@ -117,211 +83,65 @@ def fgsm_attack(model, images, labels, epsilon, *, targeted=False):
 def optimize_noise(model, images, targets, *, c, lr=0.008, steps=1000, start=None):
     """Optimise the noise itself by gradient descent until the model sees the targets.
 
-    Minimises ``c * sum(noise ** 2) + cross_entropy(model(images + noise), targets)`` for each
-    image, clamps ``images + noise`` to [0, 1] after every step, and stops an image as soon as its
-    target is predicted.
+    Minimises ``c * sum(noise ** 2) + cross_entropy(model(images + noise), targets)`` of each image,
+    clamps ``images + noise`` to [0, 1] after every step, and stops once its target is predicted.
 
-    Args:
-        model: maps (N, C, H, W) in [0, 1] to logits or log-probabilities (N, K).
-        images: (N, C, H, W) in [0, 1].
-        targets: (N,) int64 in 0..K-1, the classes to be predicted.
-        c: the weight of the penalty on the noise, at least 0; a number, or a tensor of shape (N,).
-        lr: the step size.
-        steps: the most steps an image gets.
-        start: the noise to go on from, of the images' shape, as an earlier call returned it.
-
-    Returns:
-        ``noise`` of the images' shape, with ``images + noise`` in [0, 1]. Where the target was not
-        reached, it is the noise after the last step.
-
-    Raises:
-        TypeError, ValueError: as :func:`input_gradient`; c, lr, steps or start out of range.
-
-    Source: the problem is that of Szegedy et al. 2013 (arXiv 1312.6199); solving it by plain
-    gradient descent is method 1 of akshaychawla's "Adversarial Examples".
+    The arguments are those of :func:`input_gradient`, with ``targets`` for labels; ``c``, at least
+    0, is a number or one per image (N,), ``lr`` the step size, ``steps`` the most that an image
+    gets, ``start`` the noise to go on from, as an earlier call returned it. Returns ``noise`` of
+    the images' shape, with ``images + noise`` in [0, 1]; where the target was not reached, that of
+    the last step. Sources: Szegedy et al. 2013 (arXiv 1312.6199) for the problem, akshaychawla's
+    "Adversarial Examples", method 1, for plain gradient descent.
     """
-    check_batch(model, images, targets, "targets")
+    check_batch(model, images, targets, "targets", empty=True)
     c = check_per_image(c, images, "c")
     if not lr > 0 or steps < 1:
         raise ValueError(f"lr must be positive and steps at least 1, got {lr} and {steps}")
-    images = images.detach()
-    noise = torch.zeros_like(images)
+    images, noise = images.detach(), torch.zeros_like(images)
     if start is not None:
         check_direction(start, images, "start")
         noise += start.detach()
-        check_images(images + noise, "images + start")
+        check_images(images + noise, "images + start", empty=True)
     active = torch.arange(len(images), device=images.device)  # images still on their way
-    with eval_mode(model), torch.enable_grad():
-        for _ in range(steps):
-            if not len(active):
-                break
-            x, r = images[active], noise[active].requires_grad_()
-            logits = model(x + r)
-            check_logits(logits, x, targets[active], "targets")
-            check_differentiable(logits)
-            missed = logits.argmax(1) != targets[active]
-            penalty = (c if isinstance(c, float) else c[active]) * r.square()
-            loss = _cross_entropy(logits, targets[active]) + penalty.sum()
-            (gradient,) = torch.autograd.grad(loss, r)
-            check_gradient(gradient)
-            active = active[missed]
-            stepped = (x + r - lr * gradient)[missed].detach().clamp(0, 1)
-            noise[active] = stepped - x[missed]
+    for _ in range(steps):
+        if not len(active):
+            break
+        x, r = images[active], noise[active]
+        data_grad, logits = gradient_and_logits(model, x + r, targets[active], "targets")
+        stepped = (x + r - lr * (data_grad + 2 * c[active] * r)).clamp(0, 1)
+        missed = logits.argmax(1) != targets[active]
+        active = active[missed]
+        noise[active] = (stepped - x)[missed]
     return noise
 
 
-def lbfgs_noise(
-    model, images, targets, *,
-    precision=0.005, tolerance=0.003, steps=300, memory=8, batch_size=500, progress=True,
-):  # fmt: skip
+def lbfgs_noise(model, images, targets, *, progress=True):
     """The least noise that makes ``model`` see ``targets``, by the method of Szegedy et al.
 
-    Minimises ``c * |noise|^2 + cross_entropy(model(images + noise), targets)`` with
-    ``images + noise`` in [0, 1], for the largest ``c`` whose minimiser is still classified as the
-    target. Every image has its own ``c``. (The paper writes c|r|; the square is smooth at 0.
+    Problem, arguments and noise are those of :func:`optimize_noise`, but each image gets the
+    largest ``c`` whose minimiser is still classified as the target, and zero noise where that
+    clearly won already or could not be reached. (The paper writes c|r|; the square is smooth at 0.
     Its text asks for the least ``c``; what gives the least noise is the largest that succeeds.)
-
-    Args:
-        model, images, targets: as in :func:`optimize_noise`.
-        precision: how closely the largest ``c`` is found; 0.01 is one per cent.
-        tolerance: L-BFGS has converged when a step changes the objective by less than this share
-            (by less than a tenth of it when the target is about to win or lose).
-        steps: how many evaluations of the model an image may cost, over all its ``c``.
-        memory: how many steps L-BFGS remembers.
-        batch_size: how many images are worked on at once; each takes the memory of about
-            ``2 * memory + 20`` images, besides what the model needs.
-        progress: show a bar that counts finished images.
-
-    Returns:
-        noise, shaped like ``images``, with ``images + noise`` in [0, 1] to the last bit. It is zero
-        where the target clearly won already, and where it could not be reached. Interrupted, the
-        function returns what it has found so far.
-
-    Raises:
-        TypeError, ValueError: as :func:`input_gradient`; an option that is not positive.
+    ``progress`` shows a bar. Interrupted, it returns what it has. It needs about 1 GB for digits.
 
     Sources: Szegedy et al. 2013 (arXiv 1312.6199), section 4.1. The numbers in the comments are
     those of Nocedal and Wright, Numerical Optimization, 2nd edition. The bounds: Bertsekas 1982,
     Projected Newton methods for optimization problems with simple constraints.
     """
-    check_batch(model, images, targets, "targets")
-    options = {"precision": precision, "tolerance": tolerance, "steps": steps, "memory": memory}
-    for name, value in {**options, "batch_size": batch_size}.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}")
+    check_batch(model, images, targets, "targets", empty=True)
     if not len(images):
         return torch.zeros_like(images)
-    images = images.detach()
-    noise = torch.zeros_like(images.flatten(1))
-    batches = zip(*(part.split(batch_size) for part in (images, targets, noise)), strict=True)
+    images, noise = images.detach(), torch.zeros_like(images).flatten(1)
+    batches = zip(*(rows.split(BATCH_SIZE) for rows in (images, targets, noise)), strict=True)
     bar = tqdm(total=len(images), unit="image", disable=not progress, file=sys.stdout)
-    with bar, eval_mode(model), contextlib.suppress(KeyboardInterrupt):
+    with bar, contextlib.suppress(KeyboardInterrupt):
         for batch in batches:
-            _search(model, *batch, **options, bar=bar)
+            _search(model, *batch, bar)
     return noise.view(images.shape)
 
 
-def _cross_entropy(logits, labels):
-    """Cross-entropy summed over the batch, exact also where the model is very sure.
-
-    Where a probability rounds to 1, its pull on the gradient, p - 1, would round to 0. Normalising
-    twice changes no value, but recovers that pull from the other classes.
-    """
-    return F.cross_entropy(logits.log_softmax(1), labels, reduction="sum")
-
-
-def _search(model, images, targets, found, *, precision, tolerance, steps, memory, bar):
-    """Write each image's least noise into its row of ``found``.
-
-    In here an image is a row of pixels, x, and a number per image is a column of shape (N, 1). One
-    turn of the loop is one evaluation of the model: each image tries one step of L-BFGS for its own
-    c; those that have converged get their next c and carry on from where they are.
-    """
-    shape, x, row = images.shape[1:], images.flatten(1), torch.arange(len(images)).to(images.device)
-    noise = torch.zeros_like(x)
-    loss, data_grad, margin = _evaluate(model, shape, x, noise, targets)
-    check_gradient(data_grad)
-    # Were the loss linear until it is zero, the boundary would be at c = |data_grad|^2 / (4 loss).
-    # It flattens on the way, so half of that is the better guess.
-    c = (_dot(data_grad, data_grad) / (8 * loss)).clamp(min=torch.finfo(x.dtype).tiny)
-    low, high = torch.zeros_like(c), torch.full_like(c, math.inf)  # c that succeeded, c that failed
-    least = torch.full_like(c, math.inf)  # |noise|^2 of what was found
-    # How fast the margin falls per unit of log c at the boundary: exact for two linear classes.
-    fall = margin / (margin / 2 - 1)
-    step, scale, pairs = torch.ones_like(c), 1 / (4 * c), deque(maxlen=memory)
-    done = margin > 0
-
-    for _ in range(steps):
-        if done.any():  # drop the finished images from the batch
-            keep = ~done.squeeze(1)
-            bar.update(len(row) - int(keep.sum()))
-            state = x, targets, row, noise, loss, data_grad, margin, fall
-            x, targets, row, noise, loss, data_grad, margin, fall = (part[keep] for part in state)
-            state = c, low, high, least, scale, step
-            c, low, high, least, scale, step = (part[keep] for part in state)
-            pairs = deque(([part[keep] for part in pair] for pair in pairs), maxlen=memory)
-        if len(row) == 0:
-            break
-
-        # A step along the L-BFGS direction, projected on the box. Pixels at a bound that it would
-        # push outwards are left out, so that it is sure to lead downhill (Bertsekas).
-        grad = data_grad + 2 * c * noise
-        free = torch.where(grad > 0, noise > -x, noise < 1 - x)
-        direction = -_inverse_hessian_times(free * grad, pairs, scale)
-        trial = _project(noise + step * free * direction, x)
-        trial_loss, trial_data_grad, trial_margin = _evaluate(model, shape, x, trial, targets)
-
-        # Remember how the gradient changed, also from a step that is refused below. Without the
-        # curvature condition s.y > 0 (6.7) the pair is switched off: rho = 0.
-        s, y = trial - noise, trial_data_grad - data_grad + 2 * c * (trial - noise)
-        sy, yy = _dot(s, y), _dot(y, y)
-        curved = sy > 1e-8 * yy
-        pairs.append((s, y, torch.where(curved, 1 / sy, 0)))
-        scale = torch.where(curved, sy / yy, scale)  # (7.20)
-
-        # Take the step if the objective sinks enough (Armijo, 3.4), else halve it (algorithm 3.1).
-        value = c * _dot(noise, noise) + loss
-        gain = value - c * _dot(trial, trial) - trial_loss
-        accept = gain >= -1e-4 * _dot(grad, s).clamp(max=0)
-        step = torch.where(accept, 1, step / 2)
-        noise = torch.where(accept, trial, noise)
-        loss = torch.where(accept, trial_loss, loss)
-        data_grad = torch.where(accept, trial_data_grad, data_grad)
-        margin = torch.where(accept, trial_margin, margin)
-
-        # The search on c: Newton's next c for a margin just above 0; if that is outside the
-        # bracket, bisect.
-        change = (margin / fall - precision / 2).clamp(-math.log(2), math.log(2))
-        converged = gain.abs() <= tolerance * (0.1 + change.abs()) * value
-        success, size = converged & (margin > 0), _dot(noise, noise)
-        better = (success & (size < least)).squeeze(1)
-        found[row[better]], least[better] = noise[better], size[better]
-        low = torch.where(success, c, low)
-        high = torch.where(converged & ~success, c, high)
-        done = success & (change < precision) | converged & (high <= low * (1 + precision))
-        newton = c * change.exp()
-        inside = (newton > low) & (newton < high)
-        c = torch.where(converged, torch.where(inside, newton, (low * high).sqrt()), c)
-    bar.update(len(row))
-
-
-def _evaluate(model, shape, x, noise, targets):
-    """The loss, its gradient, and the target's margin over the next class, at ``x + noise``."""
-    with torch.enable_grad():
-        adv_images = (x + noise).view(-1, *shape).requires_grad_()
-        logits = model(adv_images)
-        check_logits(logits, x, targets, "targets")
-        check_differentiable(logits)
-        loss = F.cross_entropy(logits, targets, reduction="none")
-        (data_grad,) = torch.autograd.grad(loss.sum(), adv_images)
-    logits, target = logits.detach(), targets.unsqueeze(1)
-    others = logits.scatter(1, target, -math.inf).amax(1, keepdim=True)
-    margin = logits.gather(1, target) - others - _SURE
-    return loss.detach().unsqueeze(1), data_grad.flatten(1), margin
-
-
-def _inverse_hessian_times(vector, pairs, scale):
-    """The L-BFGS two-loop recursion (algorithm 7.4) for every row of ``vector``."""
+def two_loop_recursion(vector, pairs, scale):
+    """The inverse Hessian of L-BFGS times every row of ``vector`` (algorithm 7.4)."""
     alphas = []
     for s, y, rho in reversed(pairs):
         alphas.append(rho * _dot(s, vector))
@@ -332,12 +152,95 @@ def _inverse_hessian_times(vector, pairs, scale):
     return vector
 
 
-def _project(noise, x):
-    """The nearest noise with ``x + noise`` in [0, 1].
+class _Rows(SimpleNamespace):
+    """Tensors with a row for each image that is still searched for, and ``pairs`` of such."""
 
-    That sum is in [0, 1] after rounding too: x + (1 - x) rounds to 1, and rounding keeps order.
+    def keep(self, rows):
+        self.pairs = [[tensor[rows] for tensor in pair] for pair in self.pairs]
+        for name in vars(self).keys() - {"pairs"}:
+            setattr(self, name, getattr(self, name)[rows])
+
+
+def _search(model, images, targets, best, bar):
+    """Write the least noise of each image, in here a row of pixels, into its row of ``best``.
+
+    A number per image is a column (N, 1). A turn of the loop evaluates the model once: each image
+    tries a step of L-BFGS for its own c; those that have converged get their next c and go on.
     """
-    return noise.clamp(-x, 1 - x)
+    shape, x = images.shape[1:], images.flatten(1)
+    noise = torch.zeros_like(x)
+    loss, data_grad, margin = _evaluate(model, shape, x, noise, targets)
+    # Take two linear classes, with the margin m = m0 + w.r and the loss log(1 + e^-m). The
+    # minimiser is r = p w / 2c with p = 1 / (1 + e^m), so m = m0 + p |w|^2 / 2c. At the boundary
+    # m = 0 and p = 1/2: c = |w|^2 / -4 m0, and by dp = -dm / 4, dm / dlog c = m0 / (1 - m0 / 2).
+    # Far away the loss is about -m0, its gradient -w. Half of that c is better: the loss flattens.
+    c = (_dot(data_grad, data_grad) / (8 * loss)).clamp(min=torch.finfo(x.dtype).tiny)
+    now = _Rows(x=x, targets=targets, row=torch.arange(len(x), device=x.device))
+    now.noise, now.loss, now.data_grad, now.margin = noise, loss, data_grad, margin
+    now.low, now.high = torch.zeros_like(c), torch.full_like(c, math.inf)  # c succeeded, c failed
+    now.c, now.least = c, torch.full_like(c, math.inf)  # least: |noise|^2 of the best
+    now.fall = margin / (margin / 2 - 1)  # of the margin per unit of log c at the boundary
+    now.step, now.scale, now.pairs = torch.ones_like(c), 1 / (4 * c), []
+    done = margin > 0
+
+    for _ in range(_STEPS):
+        if done.any():
+            bar.update(int(done.sum()))
+            now.keep(~done.squeeze(1))
+        if len(now.row) == 0:
+            break
+
+        # A step along the L-BFGS direction, projected on the box. Pixels at a bound that it would
+        # push outwards are left out, so that it is sure to lead downhill (Bertsekas). The sum of
+        # x and a clamped noise is in [0, 1] to the last bit: rounding keeps order.
+        grad = now.data_grad + 2 * now.c * now.noise
+        free = torch.where(grad > 0, now.noise > -now.x, now.noise < 1 - now.x)
+        direction = -two_loop_recursion(free * grad, now.pairs, now.scale)
+        noise = (now.noise + now.step * free * direction).clamp(-now.x, 1 - now.x)
+        loss, data_grad, margin = _evaluate(model, shape, now.x, noise, now.targets)
+
+        # Remember how the gradient changed, also from a step that is refused below. Without the
+        # curvature condition s.y > 0 (6.7) the pair is switched off: rho = 0.
+        s, y = noise - now.noise, data_grad - now.data_grad + 2 * now.c * (noise - now.noise)
+        sy, yy = _dot(s, y), _dot(y, y)
+        curved = sy > 1e-8 * yy
+        now.pairs = [*now.pairs, (s, y, torch.where(curved, 1 / sy, 0))][-_MEMORY:]
+        now.scale = torch.where(curved, sy / yy, now.scale)  # (7.20)
+
+        # Take the step if the objective sinks enough (Armijo, 3.4), else halve it (algorithm 3.1).
+        value = now.c * _dot(now.noise, now.noise) + now.loss
+        gain = value - now.c * _dot(noise, noise) - loss
+        accept = gain >= -1e-4 * _dot(grad, s).clamp(max=0)
+        now.step = torch.where(accept, 1, now.step / 2)
+        now.noise = torch.where(accept, noise, now.noise)
+        now.loss = torch.where(accept, loss, now.loss)
+        now.data_grad = torch.where(accept, data_grad, now.data_grad)
+        now.margin = torch.where(accept, margin, now.margin)
+
+        # The search on c: Newton's next c for a margin just above 0; if that is outside the
+        # bracket, bisect.
+        change = (now.margin / now.fall - _PRECISION / 2).clamp(-math.log(2), math.log(2))
+        converged = gain.abs() <= _TOLERANCE * (0.1 + change.abs()) * value
+        success, size = converged & (now.margin > 0), _dot(now.noise, now.noise)
+        better = (success & (size < now.least)).squeeze(1)
+        best[now.row[better]], now.least[better] = now.noise[better], size[better]
+        now.low = torch.where(success, now.c, now.low)
+        now.high = torch.where(converged & ~success, now.c, now.high)
+        narrow = now.high <= now.low * (1 + _PRECISION)
+        done = (success & (change < _PRECISION)) | (converged & narrow)
+        newton, middle = now.c * change.exp(), (now.low * now.high).sqrt()
+        inside = (newton > now.low) & (newton < now.high)
+        now.c = torch.where(converged, torch.where(inside, newton, middle), now.c)
+    bar.update(len(now.row))
+
+
+def _evaluate(model, shape, x, noise, targets):
+    """The loss, its gradient, and the target's margin over the next class, at ``x + noise``."""
+    adv_images, target = (x + noise).view(-1, *shape), targets.unsqueeze(1)
+    data_grad, logits = gradient_and_logits(model, adv_images, targets, "targets", exact=False)
+    loss = F.cross_entropy(logits, targets, reduction="none").unsqueeze(1)
+    others = logits.scatter(1, target, -math.inf).amax(1, keepdim=True)
+    return loss, data_grad.flatten(1), logits.gather(1, target) - others - _SURE
 
 
 def _dot(a, b):

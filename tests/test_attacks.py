@@ -18,7 +18,7 @@ CALLS = {
     "input_gradient": attacks.input_gradient,
     "fgsm_attack": lambda *args: attacks.fgsm_attack(*args, 0.1),
     "optimize_noise": lambda *args: attacks.optimize_noise(*args, c=0.1, steps=3),
-    "lbfgs_noise": lambda *args: attacks.lbfgs_noise(*args, steps=3, progress=False),
+    "lbfgs_noise": lambda *args: attacks.lbfgs_noise(*args, progress=False),
     "accuracy": evaluation.accuracy,
     "epsilon_sweep": lambda *args: evaluation.epsilon_sweep(*args, [0, 0.1]),
     "random_sweep": lambda model, images, labels: evaluation.epsilon_sweep(

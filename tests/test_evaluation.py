@@ -1,6 +1,5 @@
 import itertools
 import math
-from functools import partial
 
 import pytest
 import torch
@@ -49,14 +48,20 @@ def test_accuracy_is_the_share_of_labels_that_are_predicted(correct):
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 250, 1000])
-def test_no_result_depends_on_the_batch_size(mlp, mnist, batch_size):
+def test_no_result_depends_on_the_batch_size(mlp, mnist, batch_size, monkeypatch):
     args = [mlp, *(part[:250] for part in mnist)]
-    for function in (
-        evaluation.accuracy,
-        lambda *args, **options: evaluation.epsilon_sweep(*args, EPSILONS, **options),
-        lambda *args, **options: evaluation.minimal_epsilon(*args, **options).tolist(),
-    ):
-        assert function(*args, batch_size=batch_size) == function(*args)
+
+    def results():
+        return (
+            evaluation.accuracy(*args),
+            evaluation.epsilon_sweep(*args, EPSILONS),
+            evaluation.epsilon_sweep(*args, EPSILONS, data_grad=1 - 2 * args[1]),
+            evaluation.minimal_epsilon(*args).tolist(),
+        )
+
+    expected = results()
+    monkeypatch.setattr(evaluation, "BATCH_SIZE", batch_size)
+    assert results() == expected
 
 
 def test_accuracy_is_the_same_in_train_mode(small_vgg):
@@ -144,12 +149,11 @@ def test_what_rounding_does_stays_in_the_range_that_notebook_3_states(mlp, mnist
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_direction_that_is_not_one_for_each_image_is_named(mlp, mnist, count):
+def test_a_direction_that_is_not_one_for_each_image_is_named(mlp, mnist, count, monkeypatch):
+    monkeypatch.setattr(evaluation, "BATCH_SIZE", 2)
     signs = torch.ones(count, 1, 28, 28)
     with pytest.raises(ValueError, match=rf"data_grad .*\(2, 1, 28, 28\).*\({count}, 1, 28, 28\)"):
-        evaluation.epsilon_sweep(
-            mlp, *(part[:2] for part in mnist), [0.1], data_grad=signs, batch_size=2
-        )
+        evaluation.epsilon_sweep(mlp, *(part[:2] for part in mnist), [0.1], data_grad=signs)
 
 
 # The least epsilon.
@@ -203,27 +207,18 @@ def test_the_least_epsilon_costs_one_gradient_and_few_passes(mlp, mnist, passes)
     assert passes["backward"] == 1
 
 
-@pytest.mark.parametrize("precision", [1 / 16, 1 / 4096])
-def test_the_precision_bounds_the_error_of_the_least_epsilon(mlp, mnist, precision):
+@pytest.mark.parametrize("halvings", [4, 10])
+def test_each_halving_bounds_the_error_of_the_least_epsilon(mlp, mnist, halvings, monkeypatch):
     args = [mlp, *(part[:50] for part in mnist)]
-    coarse = evaluation.minimal_epsilon(*args, epsilon_max=0.5, precision=precision)
-    fine = evaluation.minimal_epsilon(*args, epsilon_max=0.5, precision=precision / 8)
-    torch.testing.assert_close(coarse, fine, rtol=0, atol=precision)
+    monkeypatch.setattr(evaluation, "_HALVINGS", halvings)
+    coarse = evaluation.minimal_epsilon(*args)
+    monkeypatch.setattr(evaluation, "_HALVINGS", halvings + 3)
+    fine = evaluation.minimal_epsilon(*args)
+    torch.testing.assert_close(coarse, fine, rtol=0, atol=2**-halvings)
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"precision": 0},
-        {"precision": math.nan},
-        {"epsilon_max": -1},
-        {"epsilon_max": 1e-9},
-        {"epsilon_max": math.inf},
-    ],
-)
-def test_a_wrong_precision_or_maximum_is_named(mlp, mnist, wrong):
-    with pytest.raises(ValueError, match=r"precision must be above 0 and at most epsilon_max"):
-        evaluation.minimal_epsilon(mlp, *(part[:2] for part in mnist), **wrong)
+def test_the_least_epsilon_is_found_to_1_in_1024():
+    assert evaluation._HALVINGS == 10
 
 
 # Distortion.
@@ -238,19 +233,3 @@ def test_distortion_is_the_root_of_the_mean_of_squares(distortion):
 def test_distortion_names_a_wrong_shape():
     with pytest.raises(ValueError, match=r"noise .*\(N, C, H, W\).*\(28, 28\)"):
         evaluation.distortion(torch.zeros(28, 28))
-
-
-@pytest.mark.parametrize("batch_size", [0, -1])
-@pytest.mark.parametrize(
-    "call",
-    [
-        evaluation.accuracy,
-        partial(evaluation.epsilon_sweep, epsilons=[0]),
-        evaluation.minimal_epsilon,
-    ],
-    ids=["accuracy", "epsilon_sweep", "minimal_epsilon"],
-)
-def test_a_wrong_batch_size_is_named(call, mlp, mnist, batch_size):
-    images, labels = (part[:2] for part in mnist)
-    with pytest.raises(ValueError, match=f"batch_size .*at least 1.*{batch_size}"):
-        call(mlp, images, labels, batch_size=batch_size)

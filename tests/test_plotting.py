@@ -1,6 +1,5 @@
 import itertools
 import math
-from types import SimpleNamespace
 
 import matplotlib
 import pytest
@@ -17,7 +16,12 @@ DIGITS = torch.rand(6, 1, 28, 28, generator=_generator)
 PHOTOS = torch.rand(6, 3, 224, 224, generator=_generator)
 NOISE = 0.2 * torch.rand(1, 28, 28, generator=_generator) - 0.1
 NAMES = [f"class {i}" for i in range(10)]
-TITLES, ADV_TITLES = ["3 ✓"] * 6, ["8 ✗"] * 6
+TITLES = ["3 ✓"] * 6
+SAID = torch.arange(6), torch.arange(1, 7), torch.arange(6)  # before, after, and the labels
+ATTACKED = {
+    "FGSM": (DIGITS[1], plotting.ADVERSARIAL),
+    "random signs": (DIGITS[0], plotting.RANDOM),
+}
 PROBABILITIES = torch.eye(10)[:3]
 PHOTO_NAMES = sorted(imagenet_labels(), key=len, reverse=True)
 PHOTO_PROBABILITIES = torch.eye(1000)[:3]
@@ -39,9 +43,9 @@ FIGURES = {
     "image_grid of photographs": lambda: plotting.image_grid(
         PHOTOS, TITLES, columns=3, caption="VGG16"
     ),
-    "pair_grid": lambda: plotting.pair_grid(DIGITS, DIGITS, TITLES, ADV_TITLES, columns=5),
+    "pair_grid": lambda: plotting.pair_grid(DIGITS, DIGITS, *SAID, columns=5),
     "pair_grid of photographs": lambda: plotting.pair_grid(
-        PHOTOS, PHOTOS, TITLES, ADV_TITLES, columns=3
+        PHOTOS, PHOTOS, *SAID, PHOTO_NAMES, columns=3
     ),
     "noise_maps": lambda: plotting.noise_maps(
         DIGITS[0], {"FGSM": NOISE, "r": NOISE}, unit="change of the pixel"
@@ -49,18 +53,18 @@ FIGURES = {
     "noise_maps without noise": lambda: plotting.noise_maps(
         DIGITS[0], {"none": 0 * NOISE}, unit="change of the pixel"
     ),
-    "attack_rows": lambda: plotting.attack_rows(
-        DIGITS[0], {"FGSM": DIGITS[1], "random signs": DIGITS[0]}, PROBABILITIES, 1, NAMES
-    ),
+    "attack_rows": lambda: plotting.attack_rows(DIGITS[0], ATTACKED, PROBABILITIES, 1, NAMES),
     "attack_rows of a photograph": lambda: plotting.attack_rows(
-        PHOTOS[0], {"FGSM": PHOTOS[1], "random": PHOTOS[0]}, PHOTO_PROBABILITIES, 1, PHOTO_NAMES
+        PHOTOS[0],
+        {"FGSM": (PHOTOS[1], "black"), "random": (PHOTOS[0], "grey")},
+        PHOTO_PROBABILITIES,
+        1,
+        PHOTO_NAMES,
     ),
     "accuracy_curves": lambda: plotting.accuracy_curves(
         [0, 0.1, 0.2], {"FGSM": ([0.98, 0.17, 0], plotting.ADVERSARIAL, "o-")}
     ),
-    "histogram": lambda: plotting.histogram(
-        torch.rand(50), xlabel="least epsilon", marks={"median": 0.5}
-    ),
+    "histogram": lambda: plotting.histogram(torch.rand(50), xlabel="least epsilon"),
 }
 
 
@@ -109,11 +113,8 @@ def test_labels_stay_inside_the_figure(figure):
         assert box.y1 <= figure.bbox.y1 + 1, label.get_text()
 
 
-def test_a_notebook_shows_one_picture_with_its_alt_text(figure, monkeypatch):
-    shell = SimpleNamespace(display_formatter=DisplayFormatter())
-    monkeypatch.setattr(plotting, "get_ipython", lambda: shell)
-    plotting.use_style()
-    pictures, metadata = shell.display_formatter.format(figure)
+def test_a_notebook_shows_one_picture_with_its_alt_text(figure):
+    pictures, metadata = DisplayFormatter().format(figure)
     (kind,) = pictures.keys() - {"text/plain"}
     photo = any(image.get_array().ndim == 3 for axes in figure.axes for image in axes.images)
     assert kind == ("image/jpeg" if photo else "image/png")
@@ -122,30 +123,33 @@ def test_a_notebook_shows_one_picture_with_its_alt_text(figure, monkeypatch):
 
 @pytest.mark.parametrize(
     ("prediction", "label", "class_names", "expected"),
-    [(3, 3, None, "3\xa0✓"), (8, 3, None, "8\xa0✗"), (1, 0, NAMES, "class 1\xa0✗")],
+    [(3, 3, (), "3\xa0✓"), (8, 3, (), "8\xa0✗"), (1, 0, (NAMES,), "class 1\xa0✗")],
 )
 def test_a_verdict_is_told_by_more_than_colour(prediction, label, class_names, expected):
-    assert plotting.verdict(prediction, label, class_names) == expected
-    as_tensors = plotting.verdict(torch.tensor(prediction), torch.tensor(label), class_names)
+    assert plotting.verdict(prediction, label, *class_names) == expected
+    as_tensors = plotting.verdict(torch.tensor(prediction), torch.tensor(label), *class_names)
     assert as_tensors == expected
 
 
 @pytest.mark.parametrize(
     ("draw", "match"),
     [
-        (lambda: plotting.image_grid(DIGITS, ["3", "4"]), r"titles must be 6 .*2"),
+        (lambda: plotting.image_grid(DIGITS, ["3", "4"]), r"titles must be 6, .*2"),
         (lambda: plotting.image_grid(DIGITS[:0]), r"images .*at least one.*empty"),
-        (lambda: plotting.pair_grid(DIGITS, DIGITS, TITLES, ["3"], columns=5), r"titles .*6 .*1"),
+        (
+            lambda: plotting.pair_grid(DIGITS, DIGITS, SAID[0], [3], SAID[0], columns=5),
+            r"after .*6, .*1",
+        ),
         (lambda: plotting.image_grid(255 * DIGITS), r"images .*\[0, 1\].* to 25"),
         (lambda: plotting.image_grid(DIGITS * math.nan), r"images .*\[0, 1\].*nan"),
         (lambda: plotting.image_grid(DIGITS.expand(-1, 2, -1, -1)), r"images .*1 or 3 .*6, 2, 28"),
         (
-            lambda: plotting.pair_grid(DIGITS, 2 * DIGITS, TITLES, ADV_TITLES, columns=5),
+            lambda: plotting.pair_grid(DIGITS, 2 * DIGITS, *SAID, columns=5),
             r"adv_images .*\[0, 1\]",
         ),
         (
-            lambda: plotting.pair_grid(DIGITS, DIGITS[:5], TITLES, ADV_TITLES, columns=5),
-            r"adv_images .*6 .*5",
+            lambda: plotting.pair_grid(DIGITS, DIGITS[:5], *SAID, columns=5),
+            r"adv_images .*6, .*5",
         ),
         (lambda: plotting.noise_maps(DIGITS, {"x": NOISE}, unit="x"), r"image .*\(C, H, W\).*6, 1"),
         (
@@ -158,15 +162,13 @@ def test_a_verdict_is_told_by_more_than_colour(prediction, label, class_names, e
         ),
         (
             lambda: plotting.attack_rows(
-                DIGITS[0], {"FGSM": 255 * DIGITS[1]}, PROBABILITIES, 3, NAMES
+                DIGITS[0], {"FGSM": (255 * DIGITS[1], "red")}, PROBABILITIES, 3, NAMES
             ),
             r"FGSM .*\[0, 1\]",
         ),
         (lambda: plotting.histogram(torch.full((3,), math.inf), xlabel="x"), "at least one finite"),
         (
-            lambda: plotting.attack_rows(
-                DIGITS[0], {"x": DIGITS[1]}, -PROBABILITIES, 3, [str(i) for i in range(10)]
-            ),
+            lambda: plotting.attack_rows(DIGITS[0], {"x": (DIGITS[1], "red")}, -PROBABILITIES, 3),
             r"probabilities .*\[0, 1\].*softmax",
         ),
     ],
@@ -179,3 +181,15 @@ def test_what_cannot_be_drawn_is_named(draw, match):
 def test_bytes_are_no_images():
     with pytest.raises(TypeError, match=r"images .*float.*uint8"):
         plotting.image_grid((255 * DIGITS).byte())
+
+
+def test_a_row_has_the_colour_that_it_is_given():
+    figure = plotting.attack_rows(DIGITS[0], ATTACKED, PROBABILITIES, 1)
+    titles = [axis.title.get_color() for axis in figure.axes[2::4]]
+    assert titles == [plotting.ADVERSARIAL, plotting.RANDOM]
+
+
+def test_a_pair_says_its_verdicts():
+    figure = plotting.pair_grid(DIGITS, DIGITS, *SAID, NAMES, columns=2)
+    titles = [axis.get_title().strip() for axis in figure.axes]
+    assert titles[:4] == ["class 0\xa0✓", "class 1\xa0✗", "class 1\xa0✓", "class 2\xa0✗"]

@@ -50,7 +50,9 @@ def test_the_logistic_regression_is_the_one_of_notebook_2():
     assert f"error {errors['clean']} % clean and {errors['worst']} % adversarial" in README
 
 
-@pytest.mark.parametrize("document", ["README.md", "images/photos/README.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "images/photos/README.md", "tests/benchmarks/README.md"]
+)
 def test_every_link_leads_somewhere(document):
     path = ROOT / document
     for link in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):

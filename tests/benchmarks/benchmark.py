@@ -1,10 +1,10 @@
 """How fast is it? Every number beside its yardstick, measured in the same run.
 
-    python tests/benchmark.py [--quick] [--device cuda]
+    python tests/benchmarks/benchmark.py [--quick] [--device cuda]
 
 prints a Markdown table. A ratio is the median over repeats in which both sides took turns, with
 its quartiles in brackets: what else the machine does then slows both. The attack libraries and
-SciPy are asked where they are installed (tests/benchmark_requirements.txt).
+SciPy are asked where they are installed (requirements.txt beside this file).
 """
 
 import argparse
@@ -20,7 +20,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 # On a busy machine torch's threads would otherwise spin while they wait for each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -38,7 +38,7 @@ from helpers.evaluation import BATCH_SIZE, distortion, epsilon_sweep, minimal_ep
 from helpers.models import load_imagenet_model, load_mlp
 from helpers.widgets import EpsilonExplorer
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 EPSILONS = [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
 FRAMES = [k / 510 for k in range(17)]  # the slider of notebook 05
 FRAME_BATCH = 4
@@ -84,11 +84,15 @@ def sweep_rows(quick):
     ratio = ratios(times["ours"], times["bare"])
     what = f"`epsilon_sweep`, 10,000 digits, 7 epsilons ({seconds(ours)}): times its bare passes"
     yield what, spread(ratio), "≤ 1.15", ratio[1] <= 1.15
-    for name in [name for name in LIBRARIES if name in contestants]:
+    for name in LIBRARIES:
+        what, wanted, note = f"the same sweep with {name}", 2.5, ""
+        if name == "CleverHans":  # it needs 19 passes to our 8, which may take 1.15 times as long
+            wanted, note = 19 / 8 / 1.15, " (19 passes to our 8)"
+        if name in missing:
+            yield what, "not installed", f"≥ {wanted:.2g}{note}", None
+            continue
         ratio = ratios(times[name], times["ours"])
-        yield f"the same sweep with {name}", f"{spread(ratio)} × ours", "≥ 2.5", ratio[1] >= 2.5
-    for name in missing:
-        yield f"the same sweep with {name}", "not installed", "≥ 2.5", None
+        yield what, f"{spread(ratio)} × ours", f"≥ {wanted:.2g}{note}", ratio[1] >= wanted
 
 
 def one_image_rows(quick):
@@ -97,13 +101,16 @@ def one_image_rows(quick):
     times = race(
         {
             "ours": lambda: epsilon_sweep(model, images, labels, EPSILONS),
+            "bare": lambda: bare_sweep(model, images, labels),
             "theirs": lambda: tutorial_sweep(model, images[:n], labels[:n]),
         },
         3 if quick else 7,
     )
     ratio = ratios(times["theirs"], times["ours"], len(images) / n)
     what = f"the same sweep, one image at a time as in PyTorch's tutorial ({n} digits, scaled up)"
-    yield what, f"{spread(ratio)} × ours", "≥ 100", ratio[1] >= 100
+    most = ratios(times["theirs"], times["bare"], len(images) / n)[1]
+    wanted = f"≥ {most / 1.15:.0f} (the bare passes are {most:.0f} × faster)"
+    yield what, f"{spread(ratio)} × ours", wanted, ratio[1] >= most / 1.15
 
 
 def minimal_epsilon_rows(quick):
@@ -158,7 +165,7 @@ def photo_rows(quick):
 
     names = imagenet_labels()
     explorer = EpsilonExplorer(model, photos, labels, FRAMES, class_names=names)
-    picture = {"picture": f"1: {names[labels[0]]}", "noise": "fgsm", "target": 0}
+    choice = explorer.choice  # the first photograph and the first noise, FGSM
 
     def bare():
         bare_gradient(model, photos[:1], labels[:1])
@@ -166,7 +173,7 @@ def photo_rows(quick):
             for batch in photos[:1].expand(len(FRAMES), -1, -1, -1).split(FRAME_BATCH):
                 model(batch)
 
-    contestants = {"ours": lambda: list(explorer.render(**picture)), "bare": bare}
+    contestants = {"ours": lambda: list(explorer.compute(**choice)), "bare": bare}
     times = race(contestants, 5 if quick else 25)
     ratio = ratios(times["ours"], times["bare"])
     what = f"{len(FRAMES)} frames of a photograph ({seconds(statistics.median(times['ours']))})"
