@@ -1,21 +1,34 @@
-"""The explorers without a browser: what their frames say, and what they leave behind."""
+"""The explorers without a browser: the arrays that they compute, and what they leave behind."""
 
 import asyncio
-import re
+import base64
+import io
+import itertools
+import json
+import time
+import zlib
 
 import ipywidgets
+import numpy as np
+import pages
 import pytest
 import torch
 from ipywidgets.widgets import widget as widget_module
+from PIL import Image
+from torch import nn
 
 from helpers import widgets
-from helpers.attacks import fgsm_attack
+from helpers.attacks import fgsm, input_gradient, optimize_noise
+from helpers.data import center_digit, load_photo
+from helpers.evaluation import distortion, epsilon_sweep
+from helpers.models import MLP, load_mlp
 
 _instances = getattr(widget_module, "_instances", None)
 if _instances is None:  # ipywidgets 7
     _instances = ipywidgets.Widget.widgets
 
 EPSILONS = [i / 50 for i in range(11)]
+RADII = torch.tensor(EPSILONS)
 
 
 @pytest.fixture
@@ -26,84 +39,262 @@ def explorer(mlp, mnist):
     made.close()
 
 
-def frames(explorer):
-    return [frame.value for frame in explorer._pages[0][1:]]
+@pytest.fixture
+def pad(mlp, mnist):
+    """A pad whose network the browser does not know."""
+    made = widgets.DigitPad(nn.Sequential(mlp), mnist[0][:3], mnist[1][:3], EPSILONS)
+    yield made
+    made.close()
 
 
-def choose(explorer, **values):
-    for name, value in values.items():
-        explorer._controls[name].value = value
+@pytest.fixture
+def twenty():
+    """A network for photographs of any size, with twenty classes."""
+    layers = nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 20)
+    return nn.Sequential(*layers).eval()
 
 
-def predictions(explorer):
-    return [int(re.search(r"predicted (\d)", frame)[1]) for frame in frames(explorer)]
+NAMES = [f"class {k}" for k in range(20)]
 
 
-def test_every_frame_says_what_the_model_sees(explorer, mlp, mnist):
-    images, labels = mnist
-    expected = [mlp(fgsm_attack(mlp, images[:1], labels[:1], e)).argmax(1).item() for e in EPSILONS]
-    assert predictions(explorer) == expected
-    assert expected[0] == labels[0] != expected[-1]
+@pytest.fixture
+def photo_explorer(twenty, photos):
+    images = torch.cat([load_photo(path) for path in list(photos.values())[:5]])
+    labels = torch.tensor([4, 3, 2, 1, 0])
+    made = widgets.EpsilonExplorer(
+        twenty, images, labels, [k / 255 for k in range(9)], class_names=NAMES, upload=True
+    )
+    yield made
+    made.close()
 
 
-def test_the_first_flip_is_written_out(explorer, mnist):
-    flip = next(i for i, p in enumerate(predictions(explorer)) if p != mnist[1][0])
-    assert all(f"wrong from epsilon {EPSILONS[flip]:.3f}" in frame for frame in frames(explorer))
+def place(explorer, menu, option):
+    """The number of the option that begins so."""
+    options = explorer.menus[menu]
+    return next(i for i, text in enumerate(options) if text.startswith(option))
 
 
-def test_every_picture_has_alt_text(explorer):
-    for page in explorer._pages[0]:
-        pictures = re.findall(r"<img [^>]*>", page.value)
-        assert pictures
-        assert all(re.search(r'alt="[^"]', picture) for picture in pictures)
+def choose(explorer, **options):
+    places = {menu: place(explorer, menu, option) for menu, option in options.items()}
+    explorer.choice = explorer.choice | places
 
 
-def test_random_signs_leave_the_prediction(explorer, mnist):
+def send(explorer, content, *buffers):
+    """What ipywidgets does when the browser sends a message."""
+    explorer._handle_custom_msg(content, [memoryview(buffer).cast("B") for buffer in buffers])
+
+
+async def others():
+    """Wait for all that the explorers have begun."""
+    await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}))
+
+
+# What explorer.js makes of the arrays.
+
+
+def tensor(data, dtype):
+    return torch.from_numpy(np.frombuffer(data, dtype).astype(np.int64))
+
+
+def pixels(data, like):
+    """Bytes, pixel by pixel, as levels (N, C, H, W)."""
+    _, channels, height, width = like.shape
+    return tensor(data, "u1").view(-1, height, width, channels).permute(0, 3, 1, 2)
+
+
+def levels(images):
+    return (images * 255).round().long()
+
+
+def signs(arrays, like):
+    bits = np.unpackbits(np.frombuffer(arrays["signs"], np.uint8), count=like.numel())
+    found = torch.from_numpy(2.0 * bits - 1)
+    found[tensor(arrays["zeros"], "<u4")] = 0
+    return pixels((found + 1).byte().numpy().tobytes(), like) - 1
+
+
+def results(frames, like, epsilons=EPSILONS):
+    """The adversarial images of every step: (steps, N, C, H, W)."""
+    x, direction = pixels(frames["image"], like) / 255, signs(frames, like)
+    steps = torch.tensor(epsilons).view(-1, 1, 1, 1, 1)
+    return (x + steps * direction).clamp(0, 1)
+
+
+def likelihoods(frames):
+    return tensor(frames["probabilities"], "<u2").view(-1, len(frames["classes"])) / 65535
+
+
+def check_readings(frames, model, adv_images):
+    with torch.no_grad():
+        expected = model(adv_images).softmax(1)
+    assert frames["guesses"] == expected.argmax(1).tolist()
+    error = likelihoods(frames) - expected[:, frames["classes"]]
+    assert error.abs().max() < 1 / 65535
+
+
+NOISES = {
+    "FGSM, away": lambda model, image, label: input_gradient(model, image, label),
+    "FGSM, towards": lambda model, image, _: -input_gradient(model, image, torch.tensor([3])),
+}
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_the_frames_are_those_of_fgsm(explorer, mlp, mnist, noise):
+    choose(explorer, noise=noise, target="3", picture="2:")
+    image, label = mnist[0][1:2], mnist[1][1:2]
+    adv_images = fgsm(image.expand(11, -1, -1, -1), RADII, _expanded(noise, mlp, image, label))
+    assert levels(results(explorer.frames, image)[:, 0]).equal(levels(adv_images))
+    check_readings(explorer.frames, mlp, adv_images)
+    assert explorer.frames["label"] == label
+    assert not explorer.frames["random"]
+
+
+def _expanded(noise, model, image, label):
+    return NOISES[noise](model, image, label).expand(11, -1, -1, -1)
+
+
+def test_random_signs_leave_the_prediction(explorer, mlp, mnist):
     choose(explorer, noise="random")
-    assert set(predictions(explorer)) == {mnist[1][0].item()}
+    adv_images = results(explorer.frames, mnist[0][:1])[:, 0]
+    change = levels(adv_images)[1] - levels(mnist[0][:1])[0]
+    assert change.abs().max() == 5  # 0.02 of 255
+    assert (signs(explorer.frames, mnist[0][:1]) == 1).float().mean() == pytest.approx(0.5, abs=0.1)
+    assert set(explorer.frames["guesses"]) == {mnist[1][0].item()}
+    check_readings(explorer.frames, mlp, adv_images)
+    assert explorer.frames["random"]
 
 
-def test_a_target_is_aimed_at(explorer):
-    choose(explorer, noise="targeted", target=3)
-    assert predictions(explorer)[-1] == 3
+def test_the_label_is_lost_and_a_target_reached(explorer, mnist):
+    guesses = explorer.frames["guesses"]
+    assert guesses[0] == mnist[1][0] != guesses[-1]
+    choose(explorer, noise="FGSM, towards", target="3")
+    assert explorer.frames["guesses"][-1] == 3
 
 
-def test_another_picture_shows_its_frames(explorer):
-    before = frames(explorer)
+def test_the_slider_opens_where_the_first_prediction_is_wrong(explorer, mlp, mnist):
+    guesses = explorer.frames["guesses"]
+    first = explorer.slider.index
+    assert guesses[first] != mnist[1][0]
+    assert set(guesses[:first]) == {mnist[1][0].item()}
+    sure = widgets.EpsilonExplorer(mlp, mnist[0][:1], mnist[1][:1], [0, 0.001, 0.002])
+    assert sure.slider.index == 1  # never wrong: the middle
+    sure.close()
+
+
+def test_photographs_are_stored_without_loss(photo_explorer, twenty, photos):
+    image = load_photo(list(photos.values())[1])
+    choose(photo_explorer, picture="2:")
+    frames = photo_explorer.frames
+    with Image.open(io.BytesIO(frames["image"])) as stored:
+        assert stored.format == "WEBP"
+        frames = frames | {"image": stored.tobytes()}
+    epsilons = photo_explorer.setup["positions"]
+    direction = input_gradient(twenty, image, torch.tensor([3])).expand(9, -1, -1, -1)
+    adv_images = fgsm(image.expand(9, -1, -1, -1), torch.tensor(epsilons), direction)
+    assert pixels(frames["image"], image).equal(levels(image))
+    assert levels(results(frames, image, epsilons)[:, 0]).equal(levels(adv_images))
+    check_readings(frames, twenty, adv_images)
+
+
+def test_the_likeliest_classes_and_the_true_one_are_shown(twenty):
+    image = torch.rand(1, 3, 8, 8)
+    least = twenty(image).argmin(1)
+    epsilons = [0, 0.1, 0.5]
+    explorer = widgets.EpsilonExplorer(twenty, image, least, epsilons, class_names=NAMES)
+    classes, direction = explorer.frames["classes"], input_gradient(twenty, image, least)
+    best = [twenty(fgsm(image, e, direction)).topk(5).indices.flatten().tolist() for e in epsilons]
+    assert classes == sorted({least.item(), *itertools.chain(*best)})
+    assert len(classes) < 20
+    explorer.close()
+
+
+def test_photographs_have_their_epsilon_in_grey_levels(photo_explorer, explorer):
+    steps = [text for text, _ in photo_explorer.slider.options]
+    assert steps[1] == "1/255 = 0.0039"
+    assert photo_explorer.setup["steps"] == steps
+    assert explorer.setup["steps"][1] == "0.020"
+
+
+@pytest.mark.parametrize("target", [None, 3])
+def test_ten_steps_of_another_network_come_as_levels(pad, mlp, mnist, target):
+    aim = mnist[1][:1] if target is None else torch.tensor([target])
+    side = "away" if target is None else "towards"
+    choose(pad, noise=f"ten steps, {side}", target=str(target or 0))
+    image = mnist[0][:1].expand(11, -1, -1, -1)
+    adv_images = image
+    for _ in range(10):
+        direction = input_gradient(mlp, adv_images, aim.expand(11))
+        adv_images = fgsm(adv_images, RADII / 10, direction if target is None else -direction)
+    assert pixels(pad.frames["results"], image).equal(levels(adv_images))
+    check_noises(pad.frames, image, adv_images, pad.setup["amplification"])
+    check_readings(pad.frames, mlp, adv_images)
+
+
+def check_noises(frames, images, adv_images, amplification):
+    """The noise as an index of the colour map: 128 stands for no change."""
+    expected = (128 + 128 * amplification * (adv_images - images)).floor().clamp(0, 255)
+    noises = pixels(frames["noises"], images)
+    assert (noises - expected).abs().max() <= 1  # sums may be rounded otherwise
+    assert (noises == expected).float().mean() > 0.99
+    assert noises.amin() < 10 or noises.amax() > 245
+
+
+def test_the_penalty_explorer_shows_optimised_noise(mlp, mnist):
+    c = [0.01, 0.1, 100]
+    explorer = widgets.PenaltyExplorer(mlp, mnist[0][:2], mnist[1][:2], c)
+    choose(explorer, picture="2:", target="3")
+    images = mnist[0][1:2].expand(3, -1, -1, -1)
+    noise = optimize_noise(mlp, images, torch.tensor([3] * 3), c=torch.tensor(c))
+    frames, adv_images = explorer.frames, (images + noise).clamp(0, 1)
+    assert frames["label"] == mnist[1][1]
+    assert pixels(frames["image"], images).equal(levels(images[:1]))
+    assert pixels(frames["results"], images).equal(levels(adv_images))
+    check_noises(frames, images, adv_images, frames["amplification"])
+    check_readings(frames, mlp, adv_images)
+    for note, size in zip(frames["notes"], distortion(noise), strict=True):
+        assert note.startswith(f"distortion {size:.4f}, target 3 ")
+    explorer.close()
+
+
+def test_the_penalty_explorer_says_whether_the_target_is_reached(mlp, mnist):
+    explorer = widgets.PenaltyExplorer(mlp, mnist[0][:1], mnist[1][:1], [0.01, 0.02, 100])
+    assert explorer.menus["target"][explorer.choice["target"]] == "8"  # the image is a 7
+    assert explorer.slider.index == 1  # the largest weight that reaches it
+    first, _, last = explorer.frames["notes"]
+    assert "target 8 reached" in first
+    assert "target 8 not reached" in last
+    explorer.close()
+
+
+def test_the_sweep_explorer_counts_all_and_shows_some(mlp, mnist):
+    images, labels = mnist[0][:200], mnist[1][:200]
+    epsilons = [0, 0.1, 0.3]
+    explorer = widgets.SweepExplorer(mlp, images, labels, epsilons)
+    frames = explorer.frames
+    assert frames["total"] == 200
+    assert frames["labels"] == labels[:10].tolist()
+    ours, control = frames["accuracies"]
+    assert ours == epsilon_sweep(mlp, images, labels, epsilons)
+    assert ours[0] == control[0] > 0.95
+    assert ours[2] < 0.05
+    assert control[2] > 0.5
+    assert explorer.slider.index == 1  # the first with less than half
+    direction = input_gradient(mlp, images[:10], labels[:10])
+    rows = results(frames, images[:10], epsilons)
+    for epsilon, row, guesses in zip(epsilons, rows, frames["guesses"], strict=True):
+        adv_images = fgsm(images[:10], epsilon, direction)
+        assert levels(row).equal(levels(adv_images))
+        assert guesses == mlp(adv_images).argmax(1).tolist()
+    explorer.close()
+
+
+# What a reader does.
+
+
+def test_another_picture_shows_its_frames(explorer, mnist):
     choose(explorer, picture="2: 2")
-    assert "original image: 2" in explorer._pages[0][0].value
-    assert frames(explorer) != before
-
-
-def test_what_is_in_sight_changes_first(explorer):
-    explorer.slider.index, changed = 4, []
-    for place, page in enumerate(explorer._pages[0]):
-        page.observe(lambda _change, place=place: changed.append(place), "value")
-    choose(explorer, picture="2: 2")
-    assert changed[:2] == [0, 1 + 4]
-    assert sorted(changed) == [0, *range(1, 1 + len(EPSILONS))]
-
-
-def test_an_added_picture_is_selected_and_can_be_replaced(explorer, mnist):
-    for index in (4, 5):
-        explorer.add("mine", mnist[0][index : index + 1])
-        assert explorer._controls["picture"].value == "mine"
-        assert f"original image: {mnist[1][index]}" in explorer._pages[0][0].value
-    assert explorer._controls["picture"].options.count("mine") == 1
-
-
-def test_an_error_is_shown_and_the_explorer_goes_on(explorer):
-    def broken(**_values):
-        raise ValueError("no <such> picture")
-        yield
-
-    explorer.render = broken
-    choose(explorer, picture="2: 2")
-    assert explorer._message.value == "no &lt;such&gt; picture"
-    del explorer.render
-    choose(explorer, picture="3: 1")
-    assert explorer._message.value == ""
-    assert "original image: 1" in explorer._pages[0][0].value
+    assert explorer.frames["label"] == 2
+    assert pixels(explorer.frames["image"], mnist[0]).equal(levels(mnist[0][1:2]))
 
 
 def test_the_newest_choice_wins(explorer):
@@ -111,91 +302,182 @@ def test_the_newest_choice_wins(explorer):
         choose(explorer, picture="2: 2")
         await asyncio.sleep(0)
         choose(explorer, picture="3: 1")
-        await explorer._filling
+        await others()
 
     shown = []
-    explorer._pages[0][0].observe(lambda change: shown.append(change["new"]), "value")
+    explorer.observe(lambda change: shown.append(change["new"]), "frames")
     asyncio.run(choose_twice())
     (only,) = shown
-    assert "original image: 1" in only
+    assert only["label"] == 1
+
+
+def test_an_error_is_shown_and_the_explorer_goes_on(explorer, mlp):
+    def broken(_model, _inputs):
+        raise ValueError("no <such> picture")
+
+    before = explorer.frames
+    with mlp.register_forward_pre_hook(broken):
+        choose(explorer, picture="2: 2")
+    assert explorer.message == "no <such> picture"
+    assert explorer.frames == before
+    assert explorer.progress == 1
+    choose(explorer, picture="3: 1")
+    assert explorer.message == ""
+    assert explorer.frames["label"] == 1
+
+
+def test_an_error_without_words_is_named(explorer, mlp):
+    def broken(_model, _inputs):
+        raise MemoryError
+
+    with mlp.register_forward_pre_hook(broken):
+        choose(explorer, picture="2: 2")
+    assert explorer.message == "MemoryError"
+
+
+def test_what_takes_long_tells_its_progress(photo_explorer, twenty):
+    seen = []
+    photo_explorer.observe(lambda change: seen.append(change["new"]), "progress")
+    choose(photo_explorer, picture="2:")
+    assert seen == []
+    with twenty.register_forward_pre_hook(lambda *_: time.sleep(0.3)):
+        choose(photo_explorer, picture="3:")
+    assert seen == [4 / 9, 8 / 9, 1]  # four pictures at a time
+
+
+def test_the_progress_of_optimised_noise_is_a_share(mlp, mnist):
+    explorer = widgets.PenaltyExplorer(mlp, mnist[0][:1], mnist[1][:1], [0.01, 100])
+    *shares, _ = explorer.compute(picture=0, target=3)
+    assert shares == [done / 10 for done in range(10)]
+    explorer.close()
+
+
+def test_an_added_picture_is_selected_and_can_be_replaced(explorer, mlp, mnist):
+    for index in (4, 5):
+        explorer._add("mine", mnist[0][index : index + 1])
+        assert explorer.menus["picture"][explorer.choice["picture"]] == "mine"
+        assert explorer.frames["label"] == mlp(mnist[0][index : index + 1]).argmax()
+        assert pixels(explorer.frames["image"], mnist[0]).equal(levels(mnist[0][index : index + 1]))
+    assert explorer.menus["picture"].count("mine") == 1
+
+
+def test_of_two_added_pictures_one_can_be_replaced(explorer, mnist):
+    for name, index in (("a", 4), ("b", 5), ("a", 6)):
+        explorer._add(name, mnist[0][index : index + 1])
+    assert explorer.menus["picture"][3:] == ["a", "b"]
+    for name, index in (("a", 6), ("b", 5)):
+        choose(explorer, picture=name)
+        assert pixels(explorer.frames["image"], mnist[0]).equal(levels(mnist[0][index : index + 1]))
+
+
+def test_a_drawing_is_read_and_attacked(pad):
+    drawing = torch.zeros(196, 196, dtype=torch.uint8)
+    drawing[30:170, 90:106] = 255
+    for _ in range(2):
+        send(pad, {"drawing": 196}, drawing.numpy())
+        assert pad.menus["picture"][3:] == ["your digit"]
+        assert pad.choice["picture"] == 3
+        assert pad.frames["label"] == 1
+        digit = center_digit(drawing / 255)
+        assert pixels(pad.frames["image"], digit).equal(levels(digit))
+        assert pad.frames["guesses"][-1] != 1
+        choose(pad, picture="1:")
+
+
+def test_an_empty_drawing_says_so(pad):
+    send(pad, {"drawing": 196}, bytes(196 * 196))
+    assert "drawing must not be empty" in pad.message
+
+
+def test_the_browser_gets_the_weights_of_the_courses_network(mlp, mnist):
+    images, labels = mnist[0][:3], mnist[1][:3]
+    pad = widgets.DigitPad(mlp, images, labels, EPSILONS)
+    values = torch.cat([part.detach().flatten() for part in mlp.parameters()])
+    assert torch.frombuffer(bytearray(pad.weights), dtype=torch.float32).equal(values)
+    assert pad.setup["labels"] == labels.tolist()
+    assert pixels(pad.setup["pictures"], images).equal(levels(images))
+    other = widgets.DigitPad(nn.Sequential(mlp), images, labels, EPSILONS)
+    assert other.weights is None
+    choose(other, noise="random")  # the same ones, whoever computes
+    assert signs(pad.setup["random"], images[:1]).equal(signs(other.frames, images[:1]))
+    assert pad.menus == other.menus
+    for made in (pad, other):
+        made.close()
+
+
+def test_an_uploaded_photograph_is_attacked(photo_explorer, twenty, photos):
+    for name in ("castle", "espresso"):  # two files of one name
+        send(photo_explorer, {"name": "holiday.jpg"}, photos[name].read_bytes())
+        assert photo_explorer.menus["picture"][5:] == ["holiday.jpg"]
+        assert photo_explorer.choice["picture"] == 5
+        image = load_photo(photos[name])
+        assert photo_explorer.frames["label"] == twenty(image).argmax()
+        with Image.open(io.BytesIO(photo_explorer.frames["image"])) as stored:
+            assert pixels(stored.tobytes(), image).equal(levels(image))
 
 
 @pytest.mark.parametrize(
-    "make",
+    ("content", "buffers", "message"),
     [
-        lambda *args: widgets.EpsilonExplorer(*args, EPSILONS, upload=True),
-        lambda *args: widgets.DigitPad(*args, EPSILONS),
-        lambda *args: widgets.PenaltyExplorer(*args, [0.01, 0.1]),
-        lambda *args: widgets.SweepExplorer(*args, EPSILONS),
+        ({"name": "letter.jpg"}, [b"Dear reader"], "letter.jpg is not a picture"),
+        ({"name": "nothing.png"}, [b""], "nothing.png is empty"),
+        ({"name": "film.mov", "problem": "has 11 MB"}, [], "film.mov has 11 MB"),
     ],
-    ids=["EpsilonExplorer", "DigitPad", "PenaltyExplorer", "SweepExplorer"],
 )
+def test_a_broken_upload_says_what_is_wrong(photo_explorer, content, buffers, message):
+    before = photo_explorer.frames
+    send(photo_explorer, content, *buffers)
+    assert message in photo_explorer.message
+    assert photo_explorer.frames == before
+    choose(photo_explorer, picture="2:")
+    assert photo_explorer.message == ""
+    assert photo_explorer.frames["label"] == 3
+
+
+def test_the_message_about_an_upload_outlives_a_choice_in_progress(photo_explorer):
+    async def choose_and_upload():
+        choose(photo_explorer, picture="2:")
+        await asyncio.sleep(0)
+        send(photo_explorer, {"name": "letter.jpg"}, b"Dear reader")
+        await others()
+
+    asyncio.run(choose_and_upload())
+    assert "letter.jpg is not a picture" in photo_explorer.message
+    assert photo_explorer.frames["label"] == 3
+
+
+# What an explorer leaves behind.
+
+MAKERS = {
+    "EpsilonExplorer": lambda *args: widgets.EpsilonExplorer(*args, EPSILONS, upload=True),
+    "DigitPad": lambda *args: widgets.DigitPad(*args, EPSILONS),
+    "PenaltyExplorer": lambda *args: widgets.PenaltyExplorer(*args, [0.01, 0.1]),
+    "SweepExplorer": lambda *args: widgets.SweepExplorer(*args, EPSILONS),
+}
+by_maker = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+
+
+@by_maker
 def test_closing_releases_every_widget(make, mlp, mnist):
-    images, labels = mnist
-    make(mlp, images[:3], labels[:3]).close()  # ipycanvas keeps one manager for good
     before = len(_instances)
-    made = make(mlp, images[:3], labels[:3])
+    made = make(mlp, mnist[0][:3], mnist[1][:3])
     assert len(_instances) > before
     made.close()
     assert len(_instances) == before
+    assert (made.frames, made.weights) == ({}, None)
     assert "Run this cell" in repr(made)
 
 
-@pytest.mark.skipif(not hasattr(ipywidgets, "Stack"), reason="such pages need ipywidgets 8")
-def test_the_reading_edition_holds_every_picture(mlp, mnist, monkeypatch):
-    monkeypatch.setenv("READING_EDITION", "1")
-    images, labels = mnist
-    explorer = widgets.EpsilonExplorer(mlp, images[:3], labels[:3], EPSILONS)
-    for page, label in zip(explorer._pages, labels, strict=False):
-        assert f"original image: {label}" in page[0].value
-        assert all(frame.value for frame in page)
-    assert len(explorer._pages) == 3
+def test_what_is_closed_shows_no_more(explorer):
+    async def choose_and_close():
+        choose(explorer, picture="2:")
+        await asyncio.sleep(0)
+        explorer.close()
+        await others()
 
-
-def test_a_drawing_is_read_and_attacked(mlp, mnist):
-    pad = widgets.DigitPad(mlp, mnist[0][:1], mnist[1][:1], EPSILONS)
-    pad._press(90, 30)
-    for step in range(1, 15):
-        pad._move(90, 30 + 10 * step)
-    pad._lift()
-    assert "read as 1" in pad._guess.value
-    assert pad.explorer._controls["picture"].value == "your digit"
-    assert "original image: 1" in pad.explorer._pages[0][0].value
-    pad.close()
-
-
-def test_the_penalty_explorer_says_whether_the_target_is_reached(mlp, mnist):
-    explorer = widgets.PenaltyExplorer(mlp, mnist[0][:1], mnist[1][:1], [0.01, 100])
-    first, last = frames(explorer)
-    assert "target 8 reached" in first
-    assert "target 8 not reached" in last
-
-
-def test_the_penalty_explorer_tells_its_progress(mlp, mnist):
-    explorer = widgets.PenaltyExplorer(mlp, mnist[0][:1], mnist[1][:1], [0.01, 100], steps=250)
-    seen = []
-    explorer._progress.observe(lambda change: seen.append(change["new"]), "value")
-    choose(explorer, target=3)
-    assert seen == [0.4, 0.8]
-    assert explorer._progress.layout.display == "none"
-
-
-def test_the_sweep_explorer_says_the_accuracy(mlp, mnist):
-    explorer = widgets.SweepExplorer(mlp, mnist[0][:200], mnist[1][:200], [0, 0.3])
-    first, last = frames(explorer)
-    assert "accuracy on 200 images" in first
-    share = [float(re.search(r"<span>([\d.]+)%</span>", frame)[1]) for frame in (first, last)]
-    assert share[0] > 95
-    assert share[1] < 5
-
-
-def test_photographs_have_their_epsilon_in_grey_levels(efficientnet, photos):
-    images = torch.rand(1, 3, 224, 224)
-    explorer = widgets.EpsilonExplorer(
-        efficientnet, images, torch.tensor([388]), [0, 1 / 255], class_names=["x"] * 1000
-    )
-    assert [label for label, _ in explorer.slider.options][1] == "1/255 = 0.0039"
-    explorer.close()
+    asyncio.run(choose_and_close())
+    assert explorer.frames == {}
+    assert explorer.message == ""
 
 
 def test_an_error_in_the_first_pictures_leaves_no_widgets(mlp, mnist):
@@ -206,30 +488,119 @@ def test_an_error_in_the_first_pictures_leaves_no_widgets(mlp, mnist):
     assert len(_instances) == before
 
 
-def test_the_message_about_an_upload_outlives_a_choice_in_progress(mlp, mnist):
-    explorer = widgets.EpsilonExplorer(mlp, mnist[0][:2], mnist[1][:2], EPSILONS)
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("EpsilonExplorer", "a slider (epsilon) and choices (picture, noise, target)"),
+        ("DigitPad", "A canvas for a digit of your own"),
+        ("PenaltyExplorer", "a slider (weight c) and choices (picture, target)"),
+        ("SweepExplorer", "a slider (epsilon)."),
+    ],
+)
+def test_viewers_without_widgets_say_what_a_run_shows(mlp, mnist, name, text):
+    made = MAKERS[name](mlp, mnist[0][:3], mnist[1][:3])
+    bundle = made._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert text in data["text/plain"]
+    assert "Run this cell" in data["text/plain"]
+    assert data["text/plain"] == repr(made)  # nothing is cut off
+    made.close()
 
-    async def choose_and_upload():
-        choose(explorer, picture="2: 2")
-        await asyncio.sleep(0)
-        explorer._take_upload({"name": "letter.jpg", "content": b"Dear reader"})
-        await explorer._filling
 
-    asyncio.run(choose_and_upload())
-    assert "letter.jpg is not a picture" in explorer._message.value
-    assert "original image: 2" in explorer._pages[0][0].value
-    choose(explorer, picture="1: 7")
-    assert explorer._message.value == ""
+# Pages without a kernel.
 
 
-def test_the_progress_is_a_share(efficientnet):
-    images, names = torch.rand(1, 3, 224, 224), [str(i) for i in range(1000)]
-    explorer = widgets.EpsilonExplorer(
-        efficientnet, images, torch.tensor([388]), [k / 510 for k in range(9)], class_names=names
-    )
-    shares = [item for item in explorer.render("1: 388", "fgsm", 0) if isinstance(item, float)]
-    assert shares == [1 / 9, 5 / 9]
+def decoded(packed):
+    """What `mount` in explorer.js reads."""
+    read = json.loads(zlib.decompress(base64.b64decode(packed)))
 
+    def filled(value):
+        return base64.b64decode(read["blobs"][value["blob"]]) if "blob" in value else value
+
+    return json.loads(read["state"], object_hook=filled)
+
+
+def check_page(explorer):
+    """The page has the frames of every choice that it offers; returns its state."""
+    made = pages.page(explorer)
+    state = decoded(made["packed"])
+    assert made["weights"] == {}
+    assert "weights" not in state
+    menus, keys = state["menus"], set()
+    for choice in itertools.product(*map(range, map(len, menus.values()))):
+        options = dict(zip(menus, choice, strict=True))
+        there = {menu: explorer.menus[menu].index(menus[menu][i]) for menu, i in options.items()}
+        if "noise" in options and not state["setup"]["noises"][options["noise"]]["targeted"]:
+            del options["target"]  # for every target the same
+        keys.add(key := ",".join(map(str, options.values())))
+        assert state["tables"][key] == list(explorer.compute(**there))[-1]
+    assert keys == set(state["tables"])
+    shown = {menu: menus[menu][i] for menu, i in state["choice"].items()}
+    assert shown == {menu: explorer.menus[menu][i] for menu, i in explorer.choice.items()}
+    assert state["setup"]["start"] == explorer.slider.index
+    assert state["setup"] | {"start": 0} == explorer.setup | {"start": 0}
+    return state
+
+
+def test_a_page_holds_every_choice(explorer):
+    choose(explorer, picture="2:", noise="FGSM, towards", target="4")
+    state = check_page(explorer)
+    assert state["menus"] == explorer.menus
+
+
+def test_a_page_of_another_network_holds_every_choice(pad):
+    assert check_page(pad)["menus"] == pad.menus
+
+
+def test_a_page_has_four_photographs_and_their_classes(photo_explorer):
+    choose(photo_explorer, target="class 3")
+    menus = check_page(photo_explorer)["menus"]
+    assert menus["picture"] == photo_explorer.menus["picture"][:4]
+    assert menus["noise"] == photo_explorer.menus["noise"]
+    assert menus["target"] == ["class 1", "class 2", "class 3", "class 4"]
+
+
+def test_a_page_has_three_targets_of_optimised_noise(mlp, mnist):
+    explorer = widgets.PenaltyExplorer(mlp, mnist[0][:3], mnist[1][:3], [0.01, 1])
+    menus = check_page(explorer)["menus"]
+    assert menus["picture"] == explorer.menus["picture"]
+    assert menus["target"] == ["8", "1", "4"]  # the chosen one first
+    explorer.close()
+
+
+def test_a_page_without_menus_has_one_table(mlp, mnist):
+    explorer = widgets.SweepExplorer(mlp, mnist[0][:20], mnist[1][:20], EPSILONS)
+    assert list(check_page(explorer)["tables"]) == [""]
+    explorer.close()
+
+
+def test_a_pads_page_has_the_weights_in_half_precision(mlp, mnist):
+    pad = widgets.DigitPad(mlp, mnist[0][:3], mnist[1][:3], EPSILONS)
+    made = pages.page(pad)
+    state = decoded(made["packed"])
+    assert state["tables"] == {}
+    assert state["menus"] == pad.menus
+    assert state["setup"]["pictures"] == pad.setup["pictures"]
+    ((name, packed),) = made["weights"].items()
+    assert state["weights"] == name
+    high, low = tensor(zlib.decompress(base64.b64decode(packed)), "u1").view(2, -1)
+    halves = torch.from_numpy((256 * high + low).numpy().astype("<u2").view("<f2"))
+    values = torch.cat([part.detach().flatten() for part in mlp.parameters()])
+    assert halves.equal(values.half())
+    pad.close()
+
+
+def test_in_pages_an_explorer_displays_its_page(explorer, monkeypatch):
+    shown = widgets.Explorer._repr_mimebundle_
+    monkeypatch.setattr(widgets.Explorer, "_repr_mimebundle_", shown)  # put back in the end
+    pages.show_in_pages()
+    assert explorer._repr_mimebundle_(include=None) == {
+        pages.MIME: pages.page(explorer),
+        "text/plain": repr(explorer),
+    }
+
+
+# Wrong arguments
 
 IMAGES, LABELS = torch.full((2, 1, 28, 28), 0.5), torch.tensor([7, 2])
 
@@ -267,11 +638,6 @@ def test_a_wrong_argument_is_named(make, mlp, change, error, match):
     assert len(_instances) == before
 
 
-def test_a_penalty_explorer_without_a_step_is_refused(mlp):
-    with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
-        widgets.PenaltyExplorer(mlp, IMAGES, LABELS, [0.1], steps=0)
-
-
 def test_grey_levels_are_no_epsilons(mlp):
     with pytest.raises(ValueError, match=r"epsilons must be from 0 to 1, got 0 to 2"):
         widgets.EpsilonExplorer(mlp, IMAGES, LABELS, [0, 1, 2])
@@ -280,3 +646,33 @@ def test_grey_levels_are_no_epsilons(mlp):
 def test_too_few_class_names_are_named(mlp):
     with pytest.raises(ValueError, match=r"class_names must be 10 strings.*8"):
         widgets.EpsilonExplorer(mlp, IMAGES, LABELS, [0, 0.1], class_names=["x"] * 8)
+
+
+class OtherMLP(MLP):
+    def forward(self, images):
+        return super().forward(1 - images)
+
+
+def test_only_the_courses_network_computes_in_the_browser(mlp, mnist):
+    images, labels = mnist[0][:2], mnist[1][:2]
+    assert widgets.DigitPad(OtherMLP(), images, labels, EPSILONS).weights is None
+    double = widgets.DigitPad(load_mlp().double(), images.double(), labels, EPSILONS)
+    assert double.weights == widgets.DigitPad(mlp, images, labels, EPSILONS).weights
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [(["a: b"] * 20, (3, 4)), (["crane"] * 20, (3, 4)), ([str(i) for i in range(20)], (3, 3))],
+    ids=["a colon", "a name twice", "a class twice"],
+)
+def test_a_page_of_photographs_offers_each_class_once(names, labels):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, 20))
+    images, labels = torch.rand(2, 3, 32, 32), torch.tensor(labels)
+    explorer = widgets.EpsilonExplorer(model, images, labels, [0, 0.1], class_names=names)
+    state = decoded(pages.page(explorer)["packed"])
+    targets = sorted(set(labels.tolist()))
+    assert state["menus"]["target"] == [names[target] for target in targets]
+    *_, expected = explorer.compute(picture=0, noise=1, target=targets[-1])
+    assert state["tables"][f"0,1,{len(targets) - 1}"] == expected
+    explorer.close()

@@ -1,0 +1,115 @@
+"""The network in JavaScript gives the answers of the one in Python."""
+
+import base64
+import random
+
+import pytest
+import torch
+from browser import chromium_browser, new_page
+from PIL import Image, ImageDraw
+
+from helpers import data
+from helpers.attacks import input_gradient
+from helpers.widgets import DigitPad
+
+SIDE = 196  # of a drawing, in pixels
+
+
+@pytest.fixture(scope="module")
+def page(mlp, mnist):
+    """A page with the network, as `exact`, and with the same in half precision, as `half`."""
+    pad = DigitPad(mlp, mnist[0][:1], mnist[1][:1], [0, 0.1])
+    weights = torch.frombuffer(bytearray(pad.weights), dtype=torch.float32)
+    with chromium_browser() as browser, new_page(browser) as page:
+        page.add_script_tag(content=(data.ASSETS / "network.js").read_text("utf-8"))
+        page.evaluate(
+            """both => {
+                const numbers = text => new Float32Array(
+                    Uint8Array.from(atob(text), letter => letter.charCodeAt(0)).buffer);
+                [window.exact, window.half] = both.map(text => new Network(numbers(text)));
+            }""",
+            [text(weights.numpy()), text(weights.half().float().numpy())],
+        )
+        yield page
+
+
+def text(array):
+    return base64.b64encode(array.tobytes()).decode()
+
+
+def ask(page, network, images, labels):
+    """Predictions and signs of the gradients, by the network of this name in the page."""
+    levels = (images * 255).round().byte().flatten(1)
+    predictions, signs = page.evaluate(
+        """([network, text, labels]) => {
+            const levels = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+            const answers = labels.map((label, i) => {
+                const part = levels.subarray(i * 784, (i + 1) * 784);
+                const image = Float32Array.from(part, level => level / 255);
+                const probabilities = [...window[network].probabilities(image)];
+                const gradient = window[network].gradient(image, label);
+                return [probabilities.indexOf(Math.max(...probabilities)),
+                    [...gradient].map(Math.sign)];
+            });
+            return [answers.map(answer => answer[0]), answers.map(answer => answer[1])];
+        }""",
+        [network, text(levels.numpy()), labels.tolist()],
+    )
+    return torch.tensor(predictions), torch.tensor(signs)
+
+
+@pytest.mark.parametrize(("network", "signs_equal"), [("exact", 0.99999), ("half", 0.999)])
+def test_a_thousand_digits_get_the_same_answers(page, mlp, mnist, network, signs_equal):
+    images, labels = mnist[0][:1000], mnist[1][:1000]
+    predictions, signs = ask(page, network, images, labels)
+    assert predictions.equal(mlp(images).argmax(1))
+    expected = input_gradient(mlp, images, labels).sign().flatten(1)
+    assert (signs == expected).float().mean() >= signs_equal
+
+
+def drawings(count):
+    """Strokes at random, as a pad draws them: (count, SIDE, SIDE) levels."""
+    draw = random.Random(0)
+    made = []
+    for _ in range(count):
+        drawing = Image.new("L", (SIDE, SIDE))
+        pen = ImageDraw.Draw(drawing)
+        points = [(draw.uniform(15, 180), draw.uniform(15, 180)) for _ in range(draw.randint(1, 6))]
+        for x, y in points:
+            pen.circle((x, y), 8, fill=255)
+        pen.line(points, fill=255, width=16)
+        made.append(torch.frombuffer(bytearray(drawing.tobytes()), dtype=torch.uint8))
+    return torch.stack(made).view(-1, SIDE, SIDE)
+
+
+def test_three_hundred_drawings_are_centred_and_read_alike(page, mlp):
+    levels = drawings(300)
+    expected = torch.cat([data.center_digit(drawing / 255) for drawing in levels])
+    centred = page.evaluate(
+        """([text, size]) => {
+            const levels = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+            const made = [];
+            for (let i = 0; i < levels.length; i += size * size)
+                made.push([...centerDigit(levels.subarray(i, i + size * size), size)]);
+            return made;
+        }""",
+        [text(levels.numpy()), SIDE],
+    )
+    images = torch.tensor(centred).view(-1, 1, 28, 28) / 255
+    assert (images - expected).abs().max() < 1.5 / 255  # a level, where rounding differs
+    assert mlp(images).argmax(1).equal(mlp(expected).argmax(1))
+
+
+def test_an_empty_drawing_is_no_digit(page):
+    assert page.evaluate("centerDigit(new Uint8Array(196 * 196), 196)") is None
+
+
+def test_the_page_unpacks_every_half_precision_number(page):
+    halves = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(torch.float16)
+    halves = halves[halves.isfinite()]
+    planes = halves.view(torch.uint8).view(-1, 2).flip(1).T.contiguous()  # high bytes, low bytes
+    numbers = page.evaluate(
+        "text => [...fromHalf(Uint8Array.from(atob(text), letter => letter.charCodeAt(0)))]",
+        text(planes.numpy()),
+    )
+    assert torch.tensor(numbers).equal(halves.float())
