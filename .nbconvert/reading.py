@@ -1,4 +1,4 @@
-"""How nbconvert makes the reading edition: web pages whose sliders need neither Python nor network.
+"""How nbconvert makes the reading edition: web pages that need neither Python nor a network.
 
     jupyter nbconvert --config .nbconvert/reading.py
 
@@ -6,6 +6,8 @@ runs what the explorers of the notebooks need, and writes the folder site/, whos
 start page.
 """
 
+import base64
+import io
 import os
 import re
 import sys
@@ -17,18 +19,23 @@ from nbconvert.preprocessors import (
     ExecutePreprocessor,
     Preprocessor,
 )
+from nbconvert.utils.base import NbConvertBase
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
+import pages
 from execution import ENVIRONMENT, PATHS, ROOT, needed_by_explorers, workspace
+
+from helpers.data import ASSETS, load_mnist
+from helpers.models import load_mlp
+from helpers.widgets import DigitPad, Explorer
 
 HERE = ROOT / ".nbconvert"
 CREDITS = ROOT / "images" / "photos" / "README.md"
-STATE = "application/vnd.jupyter.widget-state+json"
-VIEW = "application/vnd.jupyter.widget-view+json"
 
 os.environ.update(ENVIRONMENT)
-os.environ["READING_EDITION"] = "1"  # helpers.widgets computes all that can be chosen
 
 
 def _title(path):
@@ -39,11 +46,23 @@ def _title(path):
     return heading[1].strip() if heading else path.stem
 
 
+SHOW_IN_PAGES = f"""
+import sys
+sys.path[:0] = ["..", {str(HERE)!r}]
+import pages
+pages.show_in_pages()
+"""
+TRY_IT = """**Try it here.** Draw a digit with the mouse or a finger: a network, running in this \
+page, reads it as you draw. Then move the slider: every pixel changes by at most epsilon, and the \
+network reads something else. *Random signs* of the same size hardly disturb it."""
 PAGES = [{"file": f"{path.stem}.html", "title": _title(path)} for path in PATHS]
 
 
 class Execute(ExecutePreprocessor):
-    """Run the explorers, and the cells that they build on; the others have their outputs."""
+    """Run the explorers, and the cells that they build on; the others have their outputs.
+
+    What the explorers display is what pages.py makes of them.
+    """
 
     def preprocess(self, nb, resources, km=None):
         self._needed = needed_by_explorers(nb.cells)
@@ -51,13 +70,65 @@ class Execute(ExecutePreprocessor):
             return nb, resources
         with workspace() as folder:
             where = {**resources["metadata"], "path": str(folder)}
+            nb.cells.insert(0, nbformat.v4.new_code_cell(SHOW_IN_PAGES))
+            self._needed = {0, *(index + 1 for index in self._needed)}
             nb, _ = super().preprocess(nb, {**resources, "metadata": where}, km)
+            del nb.cells[0]
         return nb, resources
 
     def preprocess_cell(self, cell, resources, index):
         if index in self._needed:
             return super().preprocess_cell(cell, resources, index)
         return cell, resources
+
+
+def webp(picture, **options):
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(picture)).convert("RGB").save(buffer, "webp", **options)
+    return buffer.getvalue()
+
+
+class SmallFigures(Preprocessor):
+    """Store figures without loss in less than half of a PNG's size."""
+
+    def preprocess_cell(self, cell, resources, index):
+        for output in cell.get("outputs", []):
+            if picture := output.get("data", {}).get("image/png"):
+                small = webp(base64.b64decode(picture), lossless=True)
+                output.data["image/png"] = base64.b64encode(small).decode()
+        return cell, resources
+
+
+class Explorers(Preprocessor):
+    """Put a pad on top of the start page, and every network's weights beside the pages, once."""
+
+    def preprocess(self, nb, resources):
+        if resources["metadata"]["name"] == PATHS[0].stem:
+            pad = nbformat.v4.new_output("display_data", data=_first_pad())
+            nb.cells[1:1] = [
+                nbformat.v4.new_markdown_cell(TRY_IT, id="try-it"),
+                nbformat.v4.new_code_cell(outputs=[pad], id="pad"),
+            ]
+        for cell in nb.cells:
+            for output in cell.get("outputs", []):
+                explorer = output.get("data", {}).get(pages.MIME)
+                for name, weights in (explorer or {}).get("weights", {}).items():
+                    script = f"(globalThis.courseWeights ??= {{}})['{name}'] = '{weights}';\n"
+                    resources.setdefault("outputs", {})[f"weights-{name}.js"] = script.encode()
+        style, script = ASSETS / "explorer.css", HERE / "reading" / "page.js"
+        resources["explorer"] = {
+            "style": style.read_text("utf-8"),
+            "script": f"{Explorer._esm}\n{script.read_text('utf-8')}",
+        }
+        return nb, resources
+
+
+def _first_pad():
+    images, labels = load_mnist("test")
+    first = [labels.tolist().index(digit) for digit in range(10)]
+    epsilons = [k / 200 for k in range(61)]
+    pad = DigitPad(load_mlp(), images[first], labels[first], epsilons)
+    return {pages.MIME: pages.page(pad), "text/plain": repr(pad)}
 
 
 class Links(Preprocessor):
@@ -82,45 +153,12 @@ class Links(Preprocessor):
                 # Pictures go beside the page.
                 for image in re.findall(r"\]\(\.\./images/([\w.-]+)\)", text):
                     data = (ROOT / "images" / image).read_bytes()
+                    if image.endswith(".png"):
+                        data, name = webp(data, quality=90), image.replace(".png", ".webp")
+                        text, image = text.replace(image, name), name
                     resources.setdefault("outputs", {})[image] = data
                 cell.source = text.replace("](../images/", "](")
         return nb, resources
-
-
-class NeededWidgets(Preprocessor):
-    """Keep the state of the widgets that a page shows and of the links between them."""
-
-    def preprocess(self, nb, resources):
-        state = nb.metadata.get("widgets", {}).get(STATE, {}).get("state", {})
-        shown = {
-            output.data[VIEW]["model_id"]
-            for cell in nb.cells
-            for output in cell.get("outputs", [])
-            if VIEW in output.get("data", {})
-        }
-        needed = set()
-        while shown:
-            needed |= shown
-            shown = {ref for model in shown for ref in _mentioned(state[model]["state"])} - needed
-        for model, content in state.items():
-            ends = [content["state"].get(end) for end in ("source", "target")]
-            if all(ends) and set(_mentioned(ends)) <= needed:
-                needed.add(model)
-        for model in state.keys() - needed:
-            del state[model]
-        for content in state.values():  # what is None is so by default
-            content["state"] = {k: v for k, v in content["state"].items() if v is not None}
-        return nb, resources
-
-
-def _mentioned(value):
-    if isinstance(value, str) and value.startswith("IPY_MODEL_"):
-        yield value.removeprefix("IPY_MODEL_")
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _mentioned(item)
-    elif isinstance(value, dict):
-        yield from _mentioned(list(value.values()))
 
 
 c = get_config()  # noqa: F821
@@ -129,15 +167,25 @@ c.NbConvertApp.export_format = "html"
 c.Execute.enabled = True
 c.Execute.timeout = 600
 c.Execute.record_timing = False
+c.Execute.store_widget_state = False
 c.CoalesceStreamsPreprocessor.enabled = True
-c.HTMLExporter.preprocessors = [Execute, CoalesceStreamsPreprocessor, Links, NeededWidgets]
+c.HTMLExporter.preprocessors = [
+    Execute,
+    CoalesceStreamsPreprocessor,
+    Links,
+    SmallFigures,
+    Explorers,
+]
+c.NbConvertBase.display_data_priority = [
+    pages.MIME,
+    *NbConvertBase.display_data_priority.default(),
+]
 c.HTMLExporter.extra_template_basedirs = [str(HERE)]
 c.HTMLExporter.template_name = "reading"
 c.HTMLExporter.exclude_anchor_links = True
 # The scripts lie beside the pages; nothing comes from a network.
 c.HTMLExporter.require_js_url = ""
-c.HTMLExporter.widget_renderer_url = "embed.js"
-c.HTMLExporter.mathjax_url = "tex-svg-full.js"
+c.HTMLExporter.mathjax_url = "tex-svg.js"
 c.FilesWriter.files = [str(HERE / "vendor" / "*")]
 c.FilesWriter.relpath = str(HERE / "vendor")
 c.FilesWriter.build_directory = str(ROOT / "site")
