@@ -3,15 +3,11 @@
 import gzip
 import hashlib
 import io
-import math
 import warnings
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
-
-from helpers.checks import check_images
 
 ASSETS = Path(__file__).parent / "assets"
 DIGITS = [str(digit) for digit in range(10)]  # the class names of MNIST
@@ -89,44 +85,11 @@ def is_photo(images):
     return images.shape[-3] == 3
 
 
-def center_digit(drawing):
-    """Scale and centre a ``drawing`` (H, W) in [0, 1], white on black, as MNIST's makers did.
-
-    The digit fits a box of 20 x 20 pixels, and its centre of mass is at pixel (14, 14) of 28 x 28,
-    as that of MNIST's images is to a third of a pixel. Returns float32 of shape (1, 1, 28, 28) in
-    [0, 1], multiples of 1/255, on torch's default device. A wrong or an empty one raises TypeError
-    or ValueError. Source: LeCun, Cortes and Burges, "The MNIST database of handwritten digits".
-    """
-    check_images(drawing, "drawing", "(H, W)")
-    rows, columns = drawing.amax(1).nonzero(), drawing.amax(0).nonzero()
-    if not len(rows):
-        raise ValueError("drawing must not be empty")
-    digit = drawing[None, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = 20 / max(digit.shape)
-    height, width = (max(1, _round(side * scale)) for side in digit.shape[1:])
-    digit = F.interpolate(digit[None], (height, width), mode="bilinear", antialias=True)
-    digit = digit[0, 0].clamp(0, 1)
-    top, left = _centered(digit.sum(1), height), _centered(digit.sum(0), width)
-    image = F.pad(digit, (left, 28 - width - left, top, 28 - height - top))[None, None]
-    return ((image * 255).round() / 255).float().to(torch.get_default_device())
-
-
 def imagenet_labels():
     """The 1000 class names of ImageNet (ILSVRC 2012), in the order of a classifier's outputs."""
     from torchvision.models import VGG16_Weights
 
     return list(VGG16_Weights.IMAGENET1K_V1.meta["categories"])
-
-
-def _centered(mass, side):
-    """Where ``side`` pixels of these masses begin, so that their centre of mass is pixel 14."""
-    center = (mass * torch.arange(side, device=mass.device)).sum() / mass.sum()
-    return min(max(_round(14 - center.item()), 0), 28 - side)
-
-
-def _round(value):
-    """The nearest integer; a tie goes up, as in JavaScript, even after a rounding error."""
-    return math.floor(value + 0.5 + 0.001)
 
 
 def _read_idx(name, header):

@@ -23,7 +23,7 @@ from traitlets import Bytes, Dict, Float, Instance, Unicode
 
 from helpers.attacks import fgsm, fgsm_attack, input_gradient, optimize_noise
 from helpers.checks import check_batch, check_numbers
-from helpers.data import ASSETS, DIGITS, center_digit, is_photo, load_photo
+from helpers.data import ASSETS, DIGITS, is_photo, load_photo
 from helpers.evaluation import distortion, epsilon_sweep, probabilities
 from helpers.models import MLP
 from helpers.plotting import ADVERSARIAL, CLEAN, NOISE_MAP, RANDOM
@@ -191,7 +191,7 @@ class EpsilonExplorer(Explorer):
         self._pictures = [(images[i : i + 1], labels[i : i + 1]) for i in range(len(images))]
         super().__init__(
             "epsilon",
-            [_epsilon_text(epsilon, photo) for epsilon in epsilons],
+            [f"{e * 255:g}/255 = {e:.4f}" if photo else f"{e:.3f}" for e in epsilons],
             {
                 "picture": [f"{i + 1}: {class_names[y]}" for i, y in enumerate(labels)],
                 "noise": [noise.name for noise in self._noises],
@@ -231,10 +231,8 @@ class EpsilonExplorer(Explorer):
             read.append(probabilities(self._model, batch))
         read = torch.cat(read)
         if len(self._names) != read.shape[1]:
-            raise ValueError(
-                f"class_names must be {read.shape[1]} strings, as many as the model has classes, "
-                f"got {len(self._names)}"
-            )
+            wanted = f"{read.shape[1]} strings, as many as the model has classes"
+            raise ValueError(f"class_names must be {wanted}, got {len(self._names)}")
         arrays |= {"image": _image_bytes(image), "random": not noise.steps}
         yield arrays | _readings(read, label)
 
@@ -255,13 +253,13 @@ class EpsilonExplorer(Explorer):
         self.choice = self.choice | {"picture": place}
 
     def _receive(self, _widget, content, buffers):
-        """A drawing's width, or an upload's name, and its bytes or the problem with it."""
+        """A drawn digit's levels; or an upload's name, with its bytes or the problem with it."""
         try:
             if "problem" in content:
                 raise ValueError("{name} {problem}".format(**content))
             elif "drawing" in content:
                 levels = torch.frombuffer(bytearray(buffers[0]), dtype=torch.uint8)
-                self._add("your digit", center_digit(levels.view(-1, content["drawing"]) / 255))
+                self._add("your digit", levels.view(1, 1, 28, 28) / 255)
             else:
                 self._add(content["name"], load_photo({**content, "content": buffers[0]}))
         except Exception as error:
@@ -272,10 +270,7 @@ class DigitPad(EpsilonExplorer):
     """A canvas to draw a digit on, what the model sees in it, and attacks on it.
 
     The course's network, also with other weights, runs in the browser; others run in the kernel.
-
-    Args:
-        model, images, labels, epsilons: digits, as in :class:`EpsilonExplorer`, from which one can
-            choose before drawing.
+    Arguments as of :class:`EpsilonExplorer`: digits, from which one can choose before drawing.
     """
 
     _noises = (*FGSM, *TEN_STEPS, CONTROL)
@@ -299,9 +294,7 @@ class DigitPad(EpsilonExplorer):
 class PenaltyExplorer(Explorer):
     """Optimised noise by the weight of its penalty: the noise, its distortion, its success.
 
-    Args:
-        model, images, labels: digits, as in :class:`EpsilonExplorer`.
-        weights: the positions of the slider, values of c.
+    Arguments as of :class:`EpsilonExplorer`, for digits; ``weights`` are the values of c.
     """
 
     def __init__(self, model, images, labels, weights):
@@ -340,14 +333,13 @@ class PenaltyExplorer(Explorer):
 class SweepExplorer(Explorer):
     """The accuracy on all images by epsilon, and what becomes of the first ten.
 
-    Args:
-        model, images, labels, epsilons: digits, as in :class:`EpsilonExplorer`.
+    Arguments as of :class:`EpsilonExplorer`, for digits.
     """
 
     def __init__(self, model, images, labels, epsilons):
         epsilons = _check(model, images, labels, DIGITS, epsilons, "epsilons", most=1)
         self._model, self._images, self._labels = model, images, labels
-        steps = [_epsilon_text(epsilon, False) for epsilon in epsilons]
+        steps = [f"{epsilon:.3f}" for epsilon in epsilons]
         setup = {"kind": "row", "names": DIGITS, "positions": epsilons, "amplification": 1}
         super().__init__("epsilon", steps, {}, setup)
         self.show(lambda frames: sum(share >= 0.5 for share in frames["accuracies"][0][:-1]))
@@ -355,10 +347,8 @@ class SweepExplorer(Explorer):
     def compute(self):
         model, images, labels = self._model, self._images, self._labels
         epsilons, signs = self.setup["positions"], _random_signs(images)
-        accuracies = [
-            epsilon_sweep(model, images, labels, epsilons),
-            epsilon_sweep(model, images, labels, epsilons, data_grad=signs),
-        ]
+        attacked = epsilon_sweep(model, images, labels, epsilons)
+        control = epsilon_sweep(model, images, labels, epsilons, data_grad=signs)
         first, labels = images[:10], labels[:10]
         data_grad = input_gradient(model, first, labels)
         adv_images = [fgsm(first, epsilon, data_grad) for epsilon in epsilons]
@@ -366,7 +356,7 @@ class SweepExplorer(Explorer):
             "image": _image_bytes(first),
             "labels": labels.tolist(),
             "guesses": [probabilities(model, row).argmax(1).tolist() for row in adv_images],
-            "accuracies": accuracies,
+            "accuracies": [attacked, control],
             "total": len(images),
         }
 
@@ -419,17 +409,11 @@ def _readings(read, label):
     return {"label": label.item(), "classes": classes, "probabilities": shown, "guesses": guesses}
 
 
-def _epsilon_text(epsilon, photo):
-    return f"{epsilon * 255:g}/255 = {epsilon:.4f}" if photo else f"{epsilon:.3f}"
-
-
 def _check(model, images, labels, class_names, positions, name, most=math.inf):
     """The positions of a slider as floats, if they and the other arguments are as wanted."""
     check_batch(model, images, labels)
-    if labels.max() >= len(class_names):
-        raise ValueError(
-            f"class_names must name class {labels.max().item()} too, got {len(class_names)} names"
-        )
+    if (last := labels.max().item()) >= len(class_names):
+        raise ValueError(f"class_names must name class {last} too, got {len(class_names)} names")
     positions = check_numbers(positions, name)
     if not positions or positions != sorted(set(positions)):
         raise ValueError(f"{name} must be rising, and at least one, got {positions}")
@@ -443,10 +427,7 @@ _runs = {}  # of a cell: what each of its last two runs has made, by the run's i
 
 
 def _close_earlier(widget):
-    """Remember what a cell has made, and close what its run before the last one made.
-
-    What the last one made is still on the page, until the cell's new output takes its place.
-    """
+    """Close what a cell made in the run before the last one, which is still on the page."""
     shell = get_ipython()
     parent = shell.get_parent() if hasattr(shell, "get_parent") else {}
     cell = parent.get("metadata", {}).get("cellId")

@@ -326,62 +326,7 @@ def test_the_thousand_class_names_come_in_the_models_order(photos):
     assert {name.replace("_", " ") for name in photos} <= set(lowercase)
 
 
-# A drawn digit.
-
-
-@pytest.mark.parametrize("index", range(5))
-def test_a_drawn_digit_becomes_an_image_of_mnist_again(mnist, mlp, index):
-    digit = mnist[0][index, 0]
-    drawing = torch.zeros(300, 300)
-    large = digit.repeat_interleave(5, 0).repeat_interleave(5, 1)
-    drawing[20:160, 130:270] = large  # five times as large, and not in the middle
-    image = data.center_digit(drawing)
-    assert image.shape == (1, 1, 28, 28)
-    assert image.min() >= 0 <= image.max() <= 1
-    assert (image[0, 0] - digit).abs().mean() < 0.04
-    assert mlp(image).argmax(1) == mnist[1][index]
-
-
-def test_a_drawn_digit_fills_20_pixels_around_its_centre_of_mass():
-    drawing = torch.zeros(100, 200)
-    drawing[10:90, 30:40] = 1
-    image = data.center_digit(drawing)[0, 0]
-    rows, columns = image.sum(1), image.sum(0)
-    assert (rows > 0).sum() == 20
-    positions = torch.arange(28)
-    for mass in (rows, columns):
-        assert abs((mass * positions).sum() / mass.sum() - 14) <= 0.5001
-
-
-def test_a_drawn_digit_has_the_256_levels_of_mnist():
-    levels = 255 * data.center_digit(torch.rand(50, 60))
-    torch.testing.assert_close(levels, levels.round(), rtol=0, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("shape", "rows", "columns"),
-    [((20, 10), (5, 25), (10, 20)), ((40, 21), (5, 25), (9, 20)), ((40, 23), (5, 25), (9, 21))],
-)
-def test_ties_of_sides_and_places_go_up(shape, rows, columns):
-    image = data.center_digit(torch.ones(shape))[0, 0]
-    inked = [mass.nonzero().flatten() for mass in (image.sum(1), image.sum(0))]
-    assert [(places[0].item(), places[-1].item() + 1) for places in inked] == [rows, columns]
-
-
 def test_only_three_channels_make_a_photograph():
     assert data.is_photo(torch.rand(3, 28, 28))
     assert data.is_photo(torch.rand(1, 3, 16, 16))
     assert not data.is_photo(torch.rand(3, 1, 500, 500))
-
-
-@pytest.mark.parametrize(
-    ("drawing", "message"),
-    [
-        (torch.zeros(50, 50), "drawing must not be empty"),
-        (torch.ones(1, 50, 50), r"drawing must have shape \(H, W\), got \(1, 50, 50\)"),
-        (2 * torch.ones(50, 50), r"drawing must lie in \[0, 1\]"),
-    ],
-)
-def test_a_wrong_drawing_is_named(drawing, message):
-    with pytest.raises(ValueError, match=message):
-        data.center_digit(drawing)

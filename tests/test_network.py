@@ -1,10 +1,12 @@
 """The network in JavaScript gives the answers of the one in Python."""
 
 import base64
+import math
 import random
 
 import pytest
 import torch
+import torch.nn.functional as F
 from browser import chromium_browser, new_page
 from PIL import Image, ImageDraw
 
@@ -82,22 +84,69 @@ def drawings(count):
     return torch.stack(made).view(-1, SIDE, SIDE)
 
 
+def center_digit(drawing):
+    """The same with PyTorch: a ``drawing`` (H, W) in [0, 1] as an image (1, 1, 28, 28)."""
+    rows, columns = drawing.amax(1).nonzero(), drawing.amax(0).nonzero()
+    digit = drawing[None, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    scale = 20 / max(digit.shape)
+    height, width = (max(1, math.floor(side * scale + 0.501)) for side in digit.shape[1:])
+    digit = F.interpolate(digit[None], (height, width), mode="bilinear", antialias=True)[0, 0]
+
+    def start(mass):
+        center = (mass * torch.arange(len(mass))).sum() / mass.sum()
+        return min(max(math.floor(14 - center.item() + 0.501), 0), 28 - len(mass))
+
+    top, left = start(digit.sum(1)), start(digit.sum(0))
+    image = F.pad(digit, (left, 28 - width - left, top, 28 - height - top))[None, None]
+    return (image.clamp(0, 1) * 255).round() / 255
+
+
+def centred(page, drawing):
+    """What the page makes of a drawing, levels (H, W): an image (1, 1, 28, 28)."""
+    levels = page.evaluate(
+        """([text, width]) => [...centerDigit(
+            Uint8Array.from(atob(text), letter => letter.charCodeAt(0)), width)]""",
+        [text(drawing.byte().numpy()), drawing.shape[1]],
+    )
+    return torch.tensor(levels).view(1, 1, 28, 28) / 255
+
+
 def test_three_hundred_drawings_are_centred_and_read_alike(page, mlp):
     levels = drawings(300)
-    expected = torch.cat([data.center_digit(drawing / 255) for drawing in levels])
-    centred = page.evaluate(
-        """([text, size]) => {
-            const levels = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
-            const made = [];
-            for (let i = 0; i < levels.length; i += size * size)
-                made.push([...centerDigit(levels.subarray(i, i + size * size), size)]);
-            return made;
-        }""",
-        [text(levels.numpy()), SIDE],
-    )
-    images = torch.tensor(centred).view(-1, 1, 28, 28) / 255
+    images = torch.cat([centred(page, drawing) for drawing in levels])
+    expected = torch.cat([center_digit(drawing / 255) for drawing in levels])
     assert (images - expected).abs().max() < 1.5 / 255  # a level, where rounding differs
     assert mlp(images).argmax(1).equal(mlp(expected).argmax(1))
+
+
+@pytest.mark.parametrize("index", range(5))
+def test_a_drawn_digit_becomes_an_image_of_mnist_again(page, mnist, mlp, index):
+    digit = mnist[0][index, 0]
+    drawing = torch.zeros(300, 300)
+    large = digit.repeat_interleave(5, 0).repeat_interleave(5, 1)
+    drawing[20:160, 130:270] = large  # five times as large, and not in the middle
+    image = centred(page, (drawing * 255).round())
+    assert (image[0, 0] - digit).abs().mean() < 0.04
+    assert mlp(image).argmax(1) == mnist[1][index]
+
+
+def test_a_drawn_digit_fills_20_pixels_around_its_centre_of_mass(page):
+    drawing = torch.zeros(100, 200)
+    drawing[10:90, 30:40] = 255
+    image = centred(page, drawing)[0, 0]
+    assert (image.sum(1) > 0).sum() == 20
+    for mass in (image.sum(1), image.sum(0)):
+        assert abs((mass * torch.arange(28)).sum() / mass.sum() - 14) <= 0.5011
+
+
+@pytest.mark.parametrize(
+    ("shape", "rows", "columns"),
+    [((20, 10), (5, 25), (10, 20)), ((40, 21), (5, 25), (9, 20)), ((40, 23), (5, 25), (9, 21))],
+)
+def test_ties_of_sides_and_places_go_up(page, shape, rows, columns):
+    image = centred(page, torch.full(shape, 255))[0, 0]
+    inked = [mass.nonzero().flatten() for mass in (image.sum(1), image.sum(0))]
+    assert [(places[0].item(), places[-1].item() + 1) for places in inked] == [rows, columns]
 
 
 def test_an_empty_drawing_is_no_digit(page):

@@ -311,11 +311,13 @@ async function show(model, el, makeSlider) {
   }
 
   function drawn(levels, lifted) {
+    const digit = centerDigit(levels, CANVAS);
+    if (!digit) return;
     if (!network) {
-      if (lifted) model.send?.({ drawing: CANVAS }, undefined, [levels.buffer]);
+      if (lifted) model.send?.({ drawing: true }, undefined, [digit.buffer]);
       return;
     }
-    drawing = centerDigit(levels, CANVAS) ?? drawing;
+    drawing = digit;
     const { picture, ...others } = model.get("menus");
     const own = setup.labels.length;
     model.set("menus", { picture: [...picture.slice(0, own), "your digit"], ...others });

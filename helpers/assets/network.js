@@ -1,6 +1,6 @@
 /**
  * The course's network 784-1000-10 in plain JavaScript, for pages without Python. What it is asked
- * is what helpers.data, helpers.models and helpers.attacks answer in Python, and a test compares.
+ * is what helpers.models and helpers.attacks answer in Python, and a test compares.
  */
 
 const PIXELS = 784;
@@ -71,8 +71,9 @@ function fromHalf(bytes) {
 }
 
 /**
- * A drawing as MNIST's makers would have stored it: the twin of helpers.data.center_digit.
- * Grey levels 0..255, white on black, `width` of them a row; returns 784 levels, or null if empty.
+ * A drawing as MNIST's makers would have stored it (LeCun, Cortes and Burges): the digit fits a box
+ * of 20 x 20 pixels, and its centre of mass is at pixel (14, 14) of 28 x 28. From grey levels
+ * 0..255, white on black, `width` of them a row; returns 784 levels, or null for an empty drawing.
  */
 function centerDigit(drawing, width) {
   let [left, top, right, bottom] = [width, Infinity, -1, -1];
