@@ -36,7 +36,7 @@ class Noise(NamedTuple):
     direction: Callable | None = None  # (model, image, aim) -> a tensor whose signs are followed
     attack: Callable | None = None  # or (model, images, aims, epsilons) -> adversarial images
     targeted: bool = False
-    steps: int = 1  # how many gradients the browser's network takes; 0 for random signs
+    steps: int | None = None  # gradients, 0 for random signs; None: the browser cannot do this
 
 
 def _random_signs(images):
@@ -52,8 +52,8 @@ def _ten_steps(model, images, aims, epsilons, targeted=False):
 
 
 FGSM = (
-    Noise("FGSM, away from the true class", input_gradient),
-    Noise("FGSM, towards the target", lambda *batch: -input_gradient(*batch), targeted=True),
+    Noise("FGSM, away from the true class", input_gradient, steps=1),
+    Noise("FGSM, towards the target", lambda *batch: -input_gradient(*batch), None, True, 1),
 )
 TEN_STEPS = (
     Noise("ten steps, away from the true class", attack=_ten_steps, steps=10),
@@ -233,7 +233,7 @@ class EpsilonExplorer(Explorer):
         if len(self._names) != read.shape[1]:
             wanted = f"{read.shape[1]} strings, as many as the model has classes"
             raise ValueError(f"class_names must be {wanted}, got {len(self._names)}")
-        arrays |= {"image": _image_bytes(image), "random": not noise.steps}
+        arrays |= {"image": _image_bytes(image), "random": noise is CONTROL}
         yield arrays | _readings(read, label)
 
     def _add(self, name, image):
@@ -277,7 +277,8 @@ class DigitPad(EpsilonExplorer):
 
     def __init__(self, model, images, labels, epsilons):
         weights = None
-        if type(model) is MLP:  # no subclass, which may have another forward
+        known = all(noise.steps is not None for noise in self._noises)
+        if type(model) is MLP and known:  # no subclass, which may have another forward
             probabilities(model, images)  # raises for images of another size
             parts = [part.detach().float().cpu().numpy() for part in model.parameters()]
             weights = b"".join(part.tobytes() for part in parts)

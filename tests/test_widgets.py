@@ -647,9 +647,14 @@ class OtherMLP(MLP):
         return super().forward(1 - images)
 
 
+class OtherPad(widgets.DigitPad):
+    _noises = (*widgets.FGSM, widgets.Noise("brighter", lambda _model, image, _aim: image))
+
+
 def test_only_the_courses_network_computes_in_the_browser(mlp, mnist):
     images, labels = mnist[0][:2], mnist[1][:2]
     assert widgets.DigitPad(OtherMLP(), images, labels, EPSILONS).weights is None
+    assert OtherPad(mlp, images, labels, EPSILONS).weights is None
     double = widgets.DigitPad(load_mlp().double(), images.double(), labels, EPSILONS)
     assert double.weights == widgets.DigitPad(mlp, images, labels, EPSILONS).weights
 
