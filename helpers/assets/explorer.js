@@ -46,7 +46,8 @@ async function levelsOf(picture, photo) {
 /** Signs as sent: a bit for each, the first one highest, and the places of the zeros. */
 function signsOf({ signs, zeros }, length) {
   const bits = bytes(signs);
-  const found = Int8Array.from({ length }, (_, i) => (bits[i >> 3] & (128 >> (i & 7)) ? 1 : -1));
+  const found = new Int8Array(length);
+  for (let i = 0; i < length; i++) found[i] = bits[i >> 3] & (128 >> (i & 7)) ? 1 : -1;
   for (const place of new Uint32Array(bytes(zeros).buffer)) found[place] = 0;
   return found;
 }
@@ -70,11 +71,14 @@ function signStep(image, signs, epsilon, { amplification, kind }) {
     results[i] = roundEven(Math.fround(result * 255));
     noises[i] = noiseLevel(Math.fround(result - x), amplification, kind === "photo");
   }
-  const places = Uint16Array.from(image, (level, i) => level + 256 * (signs[i] + 1));
-  return {
-    result: Uint8Array.from(places, (place) => results[place]),
-    noise: Uint8Array.from(places, (place) => noises[place]),
-  };
+  const result = new Uint8Array(image.length);
+  const noise = new Uint8Array(image.length);
+  for (let i = 0; i < image.length; i++) {
+    const place = image[i] + 256 * (signs[i] + 1);
+    result[i] = results[place];
+    noise[i] = noises[place];
+  }
+  return { result, noise };
 }
 
 /** A look at what Python computed for a choice: `(step) => {result, noise, guess, values}`. */
@@ -128,15 +132,19 @@ function reading(network, image) {
   return { values: new Map(values.entries()), guess: values.indexOf(Math.max(...values)) };
 }
 
-/** Draw levels on a canvas of their size; `map` gives grey levels their colours. */
+const GREY = Uint8Array.from({ length: 768 }, (_, i) => i / 3);
+
+/** Draw levels on a canvas of their size; `map` has three bytes for each grey level. */
 function put(canvas, levels, photo, map) {
   const side = Math.sqrt(levels.length / (photo ? 3 : 1));
   if (canvas.width !== side) canvas.width = canvas.height = side;
   const pixels = new ImageData(side, side);
-  for (let i = 0; i < side * side; i++)
-    for (let c = 0; c < 4; c++)
-      pixels.data[4 * i + c] =
-        c === 3 ? 255 : photo ? levels[3 * i + c] : map ? map[3 * levels[i] + c] : levels[i];
+  const colors = photo ? levels : map;
+  for (let i = 0; i < side * side; i++) {
+    const first = 3 * (photo ? i : levels[i]);
+    for (let c = 0; c < 3; c++) pixels.data[4 * i + c] = colors[first + c];
+    pixels.data[4 * i + 3] = 255;
+  }
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
@@ -149,7 +157,8 @@ class Figure {
   element = make("figure", {}, this.canvas, this.caption);
 
   show(levels, photo, map, name, caption) {
-    put(this.canvas, levels, photo, map);
+    if (levels !== this.levels) put(this.canvas, levels, photo, map);
+    this.levels = levels;
     this.canvas.setAttribute("aria-label", name);
     this.caption.textContent = caption;
   }
@@ -227,9 +236,9 @@ async function show(model, el, makeSlider) {
     const times = Number(amplification.toPrecision(3));
     const at = `at ${steps[step]}`;
     const shown = [
-      [image, null, `original image: ${names[label]}`, `original: ${names[label]}`],
+      [image, GREY, `original image: ${names[label]}`, `original: ${names[label]}`],
       [noise, map, `noise ${at}, amplified ${times} times`, `noise × ${times}`],
-      [result, null, `adversarial image ${at}: predicted ${says}`, says],
+      [result, GREY, `adversarial image ${at}: predicted ${says}`, says],
     ];
     shown.forEach(([levels, ...rest], i) => figures[i].show(levels, photo, ...rest));
     // All ten in their order; of more the five likeliest, and the true one.
@@ -250,7 +259,7 @@ async function show(model, el, makeSlider) {
     row.forEach((each, i) => {
       const says = verdict(guesses[step][i], labels[i]);
       const name = `a ${names[labels[i]]} at epsilon ${steps[step]}, predicted ${says}`;
-      each.show(result.subarray(i * PIXELS, (i + 1) * PIXELS), false, null, name, says);
+      each.show(result.subarray(i * PIXELS, (i + 1) * PIXELS), false, GREY, name, says);
     });
     bars.replaceChildren(
       `accuracy on ${total.toLocaleString("en")} images`,
