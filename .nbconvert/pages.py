@@ -22,7 +22,8 @@ def show_in_pages():
 
 
 def page(explorer):
-    """A dict of "packed", what `mount` in explorer.js reads, and "weights", the network's by name.
+    """A dict of "packed", what `mount` in page.js reads, "weights", the network's by name, and a
+    "note" for the reader, empty where the page offers every choice.
 
     An explorer with weights computes in the page; of the others every choice is computed here.
     """
@@ -54,7 +55,13 @@ def page(explorer):
 
     text = json.dumps(state, default=numbered)
     text = json.dumps({"blobs": list(blobs), "state": text})
-    return {"packed": _packed(text.encode()), "weights": weights}
+    fewer = [name for name in offered if len(offered[name]) < len(explorer.menus[name])]
+    note = f"This page offers some choices of {' and '.join(fewer)}; the running notebook has all."
+    return {
+        "packed": _packed(text.encode()),
+        "weights": weights,
+        "note": note if fewer else "",
+    }
 
 
 def _packed(data):
@@ -73,7 +80,7 @@ def _offered(explorer):
 
 
 def _tables(explorer, offered):
-    """The frames of every choice, under the options' places as explorer.js joins them."""
+    """The frames of every choice, under the options' places as page.js joins them."""
     tables = {}
     noises = explorer.setup.get("noises")
     for picked in itertools.product(*offered.values()):

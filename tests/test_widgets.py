@@ -505,7 +505,7 @@ def test_viewers_without_widgets_say_what_a_run_shows(mlp, mnist, name, text):
 
 
 def decoded(packed):
-    """What `mount` in explorer.js reads."""
+    """What `mount` in page.js reads."""
     read = json.loads(zlib.decompress(base64.b64decode(packed)))
 
     def filled(value):
@@ -521,6 +521,8 @@ def check_page(explorer):
     assert made["weights"] == {}
     assert "weights" not in state
     menus, keys = state["menus"], set()
+    for menu, options in menus.items():  # the reader is told where there are fewer
+        assert (menu in made["note"]) == (options != explorer.menus[menu])
     for choice in itertools.product(*map(range, map(len, menus.values()))):
         options = dict(zip(menus, choice, strict=True))
         there = {menu: explorer.menus[menu].index(menus[menu][i]) for menu, i in options.items()}
