@@ -28,27 +28,10 @@ DIGITS, SWEEP, PENALTY, PHOTOS = LAB = [
 NOTEBOOK_7 = ("notebook", "sliders/02_fgsm_mnist")
 # JupyterLab 4.2 would take cells out of the page that are not in sight.
 SETTINGS = {"@jupyterlab/notebook-extension/tracker": {"windowingMode": "defer"}}
-NOTEBOOK = "jupyterapp.shell.currentWidget"
-KERNEL = f"{NOTEBOOK}.context.sessionContext.session.kernel"
+SCRIPT = Path(__file__).with_suffix(".js")
 EXPLORER = ".jp-OutputArea .adv"
 PICTURES = ".pictures canvas"
 WIDTH = 1024  # of a projector, in pixels
-
-# What an explorer shows, in every animation frame until seen() is called.
-WATCH = """explorer => {
-    const frames = [];
-    const look = () => {
-        const pictures = [...explorer.querySelectorAll(".pictures canvas")];
-        frames.push({
-            time: performance.now(),
-            names: pictures.map(canvas => canvas.ariaLabel),
-            height: explorer.offsetHeight,
-        });
-        next = requestAnimationFrame(look);
-    };
-    let next = requestAnimationFrame(look);
-    window.seen = () => { cancelAnimationFrame(next); return frames; };
-}"""
 
 
 @contextmanager
@@ -101,18 +84,16 @@ def open_notebook(browser, server, app, name):
     view = {"lab": "doc/tree", "notebook": "notebooks"}[app]
     with new_page(browser, width=WIDTH) as page:
         page.goto(f"{server}/{view}/{name}.ipynb?token=course&reset")
-        page.wait_for_function(
-            f"() => {{ try {{ return {KERNEL}.status == 'idle'; }} catch {{ return false; }} }}",
-            timeout=60_000,
-        )
+        page.add_script_tag(path=SCRIPT)
+        page.wait_for_function("isReady", timeout=60_000)
         page.errors.clear()  # JupyterLab 4.2 has one of its own when it reads SETTINGS
         page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
         # Now, since some test may run some cells again.
-        page.cells = page.evaluate(f"{NOTEBOOK}.context.model.toJSON().cells")
+        page.cells = page.evaluate("notebook().context.model.toJSON().cells")
         try:
             yield page
         finally:
-            page.evaluate(f"{KERNEL}.shutdown()")
+            page.evaluate("kernel().shutdown()")
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +174,7 @@ def pixels(explorer):
 def watched(explorer):
     """Yields a list that afterwards says what the explorer showed in each animation frame."""
     frames = []
-    explorer.evaluate(WATCH)
+    explorer.evaluate("watch")
     try:
         yield frames
     finally:
@@ -219,29 +200,7 @@ def choose(explorer, label, option):
         return
     choice.select_option(found.inner_text())
     explorer.page.wait_for_function(
-        """([explorer, before]) => {
-            const shown = [...explorer.querySelectorAll(".pictures canvas")];
-            return shown.every((canvas, i) => i == 0 || canvas.toDataURL() != before[i]);
-        }""",
-        arg=[explorer.element_handle(), before],
-        timeout=20_000,
-    )
-
-
-def run_in_kernel(page, code):
-    """What code prints in the notebook's kernel."""
-    return page.evaluate(
-        f"""async code => {{
-            let text = "";
-            const run = {KERNEL}.requestExecute({{code, store_history: false}});
-            run.onIOPub = message => {{
-                if (message.content.name === "stdout") text += message.content.text;
-            }};
-            const reply = await run.done;
-            if (reply.content.status !== "ok") throw new Error(reply.content.evalue);
-            return text;
-        }}""",
-        code,
+        "areOthers", arg=[explorer.element_handle(), before], timeout=20_000
     )
 
 
@@ -307,18 +266,7 @@ def test_a_flood_of_keys_ends_at_the_right_picture_within_half_a_second(page):
         press(explorer, "Home")
         wait_for_step(explorer)
         with watched(explorer) as frames:
-            pressed = explorer.locator(".noUi-handle").evaluate(
-                """async handle => {  // one task for each key, as in a person's browser
-                    const {port1, port2} = new MessageChannel();
-                    for (let i = 0; i < 60; i++) {
-                        const key = i % 3 == 2 ? "ArrowLeft" : "ArrowRight";
-                        handle.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
-                        port2.postMessage(null);
-                        await new Promise(done => { port1.onmessage = done; });
-                    }
-                    return performance.now();
-                }"""
-            )
+            pressed = explorer.locator(".noUi-handle").evaluate("floodOfKeys")
             page.wait_for_timeout(1000)
         assert position(explorer) == min(20, last_position(explorer) - 1)
         assert frames[-1]["names"][-1] == wait_for_step(explorer)
@@ -367,15 +315,7 @@ def test_the_newest_choice_wins(page):
     options = explorer.get_by_label("picture", exact=True).locator("option").all_inner_texts()
     second, third = map(original, options[1:3])
     with watched(explorer) as frames:
-        explorer.get_by_label("picture", exact=True).evaluate(
-            """async choice => {
-                for (const i of [1, 2]) {
-                    choice.selectedIndex = i;
-                    choice.dispatchEvent(new Event("change", {bubbles: true}));
-                    await new Promise(done => setTimeout(done, 100));  // a photograph takes longer
-                }
-            }"""
-        )
+        explorer.get_by_label("picture", exact=True).evaluate("chooseTwice")
         explorer.get_by_role("img", name=third).wait_for()
         page.wait_for_timeout(2000)
     originals = [frame["names"][0] for frame in frames]
@@ -451,10 +391,7 @@ def draw_and_attack(page, pen, digit):
     wait_for_step(explorer)
     page.get_by_role("button", name="clear").click()
     page.get_by_text("Draw a digit in the black square.").wait_for()
-    assert canvas.evaluate(
-        """canvas => canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height)
-            .data.every((value, i) => value == (i % 4 == 3 ? 255 : 0))"""
-    )
+    assert canvas.evaluate("isBlack")
 
 
 def upload(explorer, path):
@@ -521,14 +458,7 @@ def test_a_broken_upload_says_what_is_wrong(page, photos, tmp_path, name, conten
 def test_every_control_has_a_label_and_a_tooltip(page):
     page.locator(EXPLORER).first.wait_for()
     for control in page.locator(".jp-OutputArea .adv :is(select, button, [role=slider])").all():
-        found = control.evaluate(
-            """control => {
-                const whole = control.closest("label, .widget-inline-hbox") ?? control;
-                const parts = [whole, ...whole.querySelectorAll("*")];
-                const tooltip = parts.find(part => part.title && part.title != "null")?.title;
-                return [control.labels?.[0]?.firstChild.data ?? whole.textContent, tooltip];
-            }"""
-        )
+        found = control.evaluate("labelAndTooltip")
         assert all(found), found
 
 
@@ -545,52 +475,18 @@ def test_nothing_is_wider_than_a_projector_or_cut_off(page):
             "xpath=ancestor::*[contains(@class, 'jp-OutputArea')][1]"
         ).evaluate("area => area.getBoundingClientRect().right")
         assert right <= WIDTH
-        assert (
-            explorer.evaluate(
-                """(explorer, right) => [...explorer.querySelectorAll("*")].filter(part =>
-                part.getBoundingClientRect().right > right
-                || part.matches("button, label, figcaption, .widget-readout")
-                    && part.scrollWidth > part.clientWidth
-            ).map(part => part.outerHTML)""",
-                right,
-            )
-            == []
-        )
+        assert explorer.evaluate("cutOff", right) == []
 
 
 @notebooks(DIGITS)
 def test_fifty_runs_of_a_cell_leave_nothing_behind(page):
     def run_cells(times):
-        page.evaluate(
-            f"""async ([calls, times]) => {{
-                const {{content}} = {NOTEBOOK};
-                const run = call => {{
-                    content.activeCellIndex = content.widgets.findIndex(
-                        cell => cell.model.sharedModel.getSource().includes(call));
-                    return jupyterapp.commands.execute("notebook:run-cell");
-                }};
-                const shown = ".adv figure:nth-of-type(3) canvas[aria-label]";
-                for (let i = 0; i < times; i++) {{
-                    await Promise.all(calls.map(run));
-                    while (document.querySelectorAll(shown).length < calls.length)
-                        await new Promise(requestAnimationFrame);
-                }}
-            }}""",
-            [["EpsilonExplorer(", "DigitPad("], times],
-        )
+        page.evaluate("runCells", [["EpsilonExplorer(", "DigitPad("], times])
         page.wait_for_timeout(500)  # for the page to take its leave of the last models
-        models = page.evaluate(
-            f"""async () => {{
-                const type = "application/vnd.jupyter.widget-view+json";
-                const renderer = {NOTEBOOK}.content.rendermime.createRenderer(type);
-                return (await renderer._manager.promise)._modelsSync.size;
-            }}"""
-        )
-        code = "import gc, psutil, ipywidgets; gc.collect()\n"
-        code += (
-            "print(len(ipywidgets.widgets.widget._instances), psutil.Process().memory_info().rss)"
-        )
-        return models, *map(int, run_in_kernel(page, code).split())
+        code = """import gc, ipywidgets, psutil; gc.collect()
+print(psutil.Process().memory_info().rss, len(ipywidgets.Widget.get_manager_state()["state"]))"""
+        memory, widgets = map(int, page.evaluate("runInKernel", code).split())
+        return page.evaluate("countModels"), widgets, memory
 
     models, widgets, memory = run_cells(3)
     models_later, widgets_later, memory_later = run_cells(50)

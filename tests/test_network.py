@@ -3,6 +3,7 @@
 import base64
 import math
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -24,14 +25,9 @@ def page(mlp, mnist):
     weights = torch.frombuffer(bytearray(pad.weights), dtype=torch.float32)
     with chromium_browser() as browser, new_page(browser) as page:
         page.add_script_tag(content=(data.ASSETS / "network.js").read_text("utf-8"))
-        page.evaluate(
-            """both => {
-                const numbers = text => new Float32Array(
-                    Uint8Array.from(atob(text), letter => letter.charCodeAt(0)).buffer);
-                [window.exact, window.half] = both.map(text => new Network(numbers(text)));
-            }""",
-            [text(weights.numpy()), text(weights.half().float().numpy())],
-        )
+        page.add_script_tag(path=Path(__file__).with_suffix(".js"))
+        page.evaluate("addNetwork", ["exact", text(weights.numpy())])
+        page.evaluate("addNetwork", ["half", text(weights.half().float().numpy())])
         yield page
 
 
@@ -42,21 +38,8 @@ def text(array):
 def ask(page, network, images, labels):
     """Predictions and signs of the gradients, by the network of this name in the page."""
     levels = (images * 255).round().byte().flatten(1)
-    predictions, signs = page.evaluate(
-        """([network, text, labels]) => {
-            const levels = Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
-            const answers = labels.map((label, i) => {
-                const part = levels.subarray(i * 784, (i + 1) * 784);
-                const image = Float32Array.from(part, level => level / 255);
-                const probabilities = [...window[network].probabilities(image)];
-                const gradient = window[network].gradient(image, label);
-                return [probabilities.indexOf(Math.max(...probabilities)),
-                    [...gradient].map(Math.sign)];
-            });
-            return [answers.map(answer => answer[0]), answers.map(answer => answer[1])];
-        }""",
-        [network, text(levels.numpy()), labels.tolist()],
-    )
+    answers = page.evaluate("answers", [network, text(levels.numpy()), labels.tolist()])
+    predictions, signs = zip(*answers, strict=True)
     return torch.tensor(predictions), torch.tensor(signs)
 
 
@@ -103,11 +86,7 @@ def center_digit(drawing):
 
 def centred(page, drawing):
     """What the page makes of a drawing, levels (H, W): an image (1, 1, 28, 28)."""
-    levels = page.evaluate(
-        """([text, width]) => [...centerDigit(
-            Uint8Array.from(atob(text), letter => letter.charCodeAt(0)), width)]""",
-        [text(drawing.byte().numpy()), drawing.shape[1]],
-    )
+    levels = page.evaluate("centredLevels", [text(drawing.byte().numpy()), drawing.shape[1]])
     return torch.tensor(levels).view(1, 1, 28, 28) / 255
 
 
@@ -157,8 +136,5 @@ def test_the_page_unpacks_every_half_precision_number(page):
     halves = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(torch.float16)
     halves = halves[halves.isfinite()]
     planes = halves.view(torch.uint8).view(-1, 2).flip(1).T.contiguous()  # high bytes, low bytes
-    numbers = page.evaluate(
-        "text => [...fromHalf(Uint8Array.from(atob(text), letter => letter.charCodeAt(0)))]",
-        text(planes.numpy()),
-    )
+    numbers = page.evaluate("unpackedHalves", text(planes.numpy()))
     assert torch.tensor(numbers).equal(halves.float())

@@ -67,10 +67,8 @@ def pages(browser, site):
             )
             page.goto((site / f"{name}.html").as_uri())
             page.evaluate("MathJax.startup.promise")
-            page.wait_for_function(
-                """() => [...document.querySelectorAll(".explorer")].every(
-                    explorer => explorer.querySelector("figure:last-of-type canvas")?.ariaLabel)"""
-            )
+            page.add_script_tag(path=Path(__file__).with_suffix(".js"))
+            page.wait_for_function("allShown")
         return pages[key]
 
     with ExitStack() as stack:
@@ -101,12 +99,7 @@ def _shown(explorer):
 
 def _levels(canvas):
     """What a canvas shows, as a tensor (H, W, 3) of levels."""
-    text, width = canvas.evaluate(
-        """canvas => {
-            const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-            return [data.join(), canvas.width];
-        }"""
-    )
+    text, width = canvas.evaluate("levelsAndWidth")
     return torch.tensor([int(level) for level in text.split(",")]).view(width, width, 4)[..., :3]
 
 
@@ -176,13 +169,7 @@ def test_formulas_are_typeset(opened, name):
     page = opened(name)
     assert page.locator("mjx-container").count() == len(formulas)
     assert page.locator("merror, mjx-merror, [data-mml-node=merror]").count() == 0
-    prose = page.locator(".jp-RenderedMarkdown").evaluate_all(
-        """all => all.map(part => {
-            const copy = part.cloneNode(true);
-            copy.querySelectorAll("mjx-container, code").forEach(inner => inner.remove());
-            return copy.textContent;
-        }).join(" ")"""
-    )
+    prose = page.locator(".jp-RenderedMarkdown").evaluate_all("proseOf")
     assert not re.search(r"\$|\\[a-zA-Z(\[]", prose)
 
 
