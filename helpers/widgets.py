@@ -176,7 +176,7 @@ class EpsilonExplorer(Explorer):
         upload: offer a button to add a photograph of one's own; its label is what the model sees.
     """
 
-    _noises = (*FGSM, CONTROL)
+    noises = (*FGSM, CONTROL)  # the menu's; a subclass may have others
 
     def __init__(self, model, images, labels, epsilons, *, class_names=DIGITS, upload=False):
         self._build(model, images, labels, epsilons, class_names, {"upload": upload})
@@ -193,7 +193,7 @@ class EpsilonExplorer(Explorer):
             [f"{e * 255:g}/255 = {e:.4f}" if photo else f"{e:.3f}" for e in epsilons],
             {
                 "picture": [f"{i + 1}: {class_names[y]}" for i, y in enumerate(labels)],
-                "noise": [noise.name for noise in self._noises],
+                "noise": [noise.name for noise in self.noises],
                 "target": list(class_names),
             },
             {
@@ -202,7 +202,7 @@ class EpsilonExplorer(Explorer):
                 "labels": labels.tolist(),
                 "positions": epsilons,
                 "amplification": 1 / (epsilons[-1] or 1),
-                "noises": [{"targeted": n.targeted, "steps": n.steps} for n in self._noises],
+                "noises": [{"targeted": n.targeted, "steps": n.steps} for n in self.noises],
                 "who": getattr(model, "name", "the network"),
                 **setup,
             },
@@ -214,7 +214,7 @@ class EpsilonExplorer(Explorer):
 
     def compute(self, picture, noise, target):
         image, label = self._pictures[picture]
-        noise = self._noises[noise]
+        noise = self.noises[noise]
         aim = torch.full_like(label, target) if noise.targeted else label
         images = image.expand(len(self._radii), -1, -1, -1)
         if noise.direction:
@@ -272,11 +272,11 @@ class DigitPad(EpsilonExplorer):
     Arguments as of :class:`EpsilonExplorer`: digits, from which one can choose before drawing.
     """
 
-    _noises = (*FGSM, *TEN_STEPS, CONTROL)
+    noises = (*FGSM, *TEN_STEPS, CONTROL)
 
     def __init__(self, model, images, labels, epsilons):
         weights = None
-        known = all(noise.steps is not None for noise in self._noises)
+        known = all(noise.steps is not None for noise in self.noises)
         if type(model) is MLP and known:  # no subclass, which may have another forward
             probabilities(model, images)  # raises for images of another size
             parts = [part.detach().float().cpu().numpy() for part in model.parameters()]

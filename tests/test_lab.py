@@ -28,7 +28,6 @@ DIGITS, SWEEP, PENALTY, PHOTOS = LAB = [
 NOTEBOOK_7 = ("notebook", "sliders/02_fgsm_mnist")
 # JupyterLab 4.2 would take cells out of the page that are not in sight.
 SETTINGS = {"@jupyterlab/notebook-extension/tracker": {"windowingMode": "defer"}}
-SCRIPT = Path(__file__).with_suffix(".js")
 EXPLORER = ".jp-OutputArea .adv"
 PICTURES = ".pictures canvas"
 WIDTH = 1024  # of a projector, in pixels
@@ -84,7 +83,7 @@ def open_notebook(browser, server, app, name):
     view = {"lab": "doc/tree", "notebook": "notebooks"}[app]
     with new_page(browser, width=WIDTH) as page:
         page.goto(f"{server}/{view}/{name}.ipynb?token=course&reset")
-        page.add_script_tag(path=SCRIPT)
+        page.add_script_tag(path=Path(__file__).with_suffix(".js"))
         page.wait_for_function("isReady", timeout=60_000)
         page.errors.clear()  # JupyterLab 4.2 has one of its own when it reads SETTINGS
         page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
