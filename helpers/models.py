@@ -17,8 +17,8 @@ from tqdm import tqdm
 from helpers.checks import check_batch, check_logits
 from helpers.data import ASSETS, load_mnist
 
+NETWORK_SECONDS = 7  # how long a server may stay silent before it counts as out of reach
 _MLP_WEIGHTS = ASSETS / "mlp.pt"
-_NETWORK_SECONDS = 7  # how long a server may stay silent before it counts as out of reach
 
 
 class MLP(nn.Module):
@@ -190,7 +190,7 @@ def _vgg16():
 
     weights = VGG16_Weights.IMAGENET1K_V1
     file = Path(torch.hub.get_dir(), "checkpoints", Path(weights.url).name)
-    socket.setdefaulttimeout(_NETWORK_SECONDS)  # torch's download sets none and could hang
+    socket.setdefaulttimeout(NETWORK_SECONDS)  # torch's download sets none and could hang
     try:
         if not file.exists():
             _check_reachable(weights.url)
@@ -213,9 +213,9 @@ def _check_reachable(url):
     """Raise an error unless ``url`` answers before long; a look-up of a name obeys no time-out."""
     with ThreadPool(1) as pool:  # its end waits for no thread
         answer = pool.apply_async(urlopen, [Request(url, method="HEAD")])
-        answer.wait(_NETWORK_SECONDS)
+        answer.wait(NETWORK_SECONDS)
         if not answer.ready():
-            raise OSError(f"{url} gave no answer in {_NETWORK_SECONDS} seconds")
+            raise OSError(f"{url} gave no answer in {NETWORK_SECONDS} seconds")
         answer.get().close()
 
 
