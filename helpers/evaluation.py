@@ -10,7 +10,7 @@ from helpers.attacks import BATCH_SIZE, gradient_and_logits, sign_step
 from helpers.checks import check_batch, check_direction, check_inputs, check_logits, check_numbers
 from helpers.models import eval_mode
 
-_HALVINGS = 10  # of the interval from 0 to 1 in which the least epsilon lies
+HALVINGS = 10  # of the interval from 0 to 1 in which the least epsilon lies
 
 
 def probabilities(model, images):
@@ -69,7 +69,7 @@ def minimal_epsilon(model, images, labels):
 
     low, high = images.new_zeros(len(images)), images.new_ones(len(images))
     never = ~fooled(high)
-    for _ in range(_HALVINGS):
+    for _ in range(HALVINGS):
         middle = (low + high) / 2
         success = fooled(middle)
         high = torch.where(success, middle, high)

@@ -210,15 +210,15 @@ def test_the_least_epsilon_costs_one_gradient_and_few_passes(mlp, mnist, passes)
 @pytest.mark.parametrize("halvings", [4, 10])
 def test_each_halving_bounds_the_error_of_the_least_epsilon(mlp, mnist, halvings, monkeypatch):
     args = [mlp, *(part[:50] for part in mnist)]
-    monkeypatch.setattr(evaluation, "_HALVINGS", halvings)
+    monkeypatch.setattr(evaluation, "HALVINGS", halvings)
     coarse = evaluation.minimal_epsilon(*args)
-    monkeypatch.setattr(evaluation, "_HALVINGS", halvings + 3)
+    monkeypatch.setattr(evaluation, "HALVINGS", halvings + 3)
     fine = evaluation.minimal_epsilon(*args)
     torch.testing.assert_close(coarse, fine, rtol=0, atol=2**-halvings)
 
 
 def test_the_least_epsilon_is_found_to_1_in_1024():
-    assert evaluation._HALVINGS == 10
+    assert evaluation.HALVINGS == 10
 
 
 # Distortion.

@@ -15,6 +15,7 @@ from torch import nn
 from helpers import data, models
 
 MLP = helper_and_notebook(models.MLP, "01_train_mlp")
+WEIGHTS = data.ASSETS / "mlp.pt"
 
 # The MLP and its training.
 
@@ -43,7 +44,7 @@ def test_the_shipped_mlp_is_accurate_frozen_and_in_eval_mode(mlp, mnist):
     assert abs((mlp(images).argmax(1) == labels).float().mean() - 0.981) < 0.004
     assert not mlp.training
     assert not any(weight.requires_grad for weight in mlp.parameters())
-    assert models._MLP_WEIGHTS.stat().st_size <= 4e6
+    assert WEIGHTS.stat().st_size <= 4e6
 
 
 def test_training_lowers_the_loss_and_repeats_itself(mnist, capsys):
@@ -136,7 +137,7 @@ class Unpickled:
 
 def damaged(path):
     """The course's weights with one bit turned over."""
-    content = bytearray(models._MLP_WEIGHTS.read_bytes())
+    content = bytearray(WEIGHTS.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
 
@@ -145,7 +146,7 @@ WRONG_WEIGHTS = {
     "one bit": damaged,
     "garbage": lambda path: path.write_bytes(b"no weights"),
     "empty": lambda path: path.write_bytes(b""),
-    "truncated": lambda path: path.write_bytes(models._MLP_WEIGHTS.read_bytes()[:100_000]),
+    "truncated": lambda path: path.write_bytes(WEIGHTS.read_bytes()[:100_000]),
     "other architecture": lambda path: torch.save(nn.Linear(2, 2).state_dict(), path),
     "no state dict": lambda path: torch.save(torch.zeros(3), path),
     "code": lambda path: torch.save({"fc1.weight": Unpickled()}, path),
