@@ -222,13 +222,17 @@ class EpsilonExplorer(Explorer):
         read = []
         for batch in adv_images.split(self._batch_size):
             yield sum(map(len, read)) / len(adv_images)
-            read.append(probabilities(self._model, batch))
+            read.append(self._read(self._model, batch))
         read = torch.cat(read)
+        arrays |= {"image": _image_bytes(image), "random": noise is CONTROL}
+        yield arrays | _readings(read, label)
+
+    def _read(self, model, images):
+        read = probabilities(model, images)
         if len(self._names) != read.shape[1]:
             wanted = f"{read.shape[1]} strings, as many as the model has classes"
             raise ValueError(f"class_names must be {wanted}, got {len(self._names)}")
-        arrays |= {"image": _image_bytes(image), "random": noise is CONTROL}
-        yield arrays | _readings(read, label)
+        return read
 
     def _attack(self, model, image, aim, noise):
         """The direction that is followed, if it is one, and each step's adversarial image."""
@@ -298,15 +302,16 @@ class DigitPad(EpsilonExplorer):
 class NetworksExplorer(EpsilonExplorer):
     """One digit, also of one's own, attacked under the eyes of several networks, by epsilon.
 
-    Arguments as of :class:`EpsilonExplorer`, for digits. ``models`` are networks, each with a
-    ``name``. Each gets noise of its own or, with ``transfer``, all get that of one, the source.
+    Arguments as of :class:`EpsilonExplorer`, for digits. ``models`` are networks, each called by
+    its ``name``. Each gets noise of its own or, with ``transfer``, all get that of one, the source.
     """
 
     def __init__(self, models, images, labels, epsilons, *, transfer=False):
-        names = [model.name for model in models]
-        for model in models[1:]:
-            probabilities(model, images)  # raises for what does not fit
-        self._models, self._noises = models, (FGSM[0], CONTROL)
+        if not models:
+            raise ValueError("models must hold at least one network, got none")
+        names = [getattr(model, "name", f"network {i + 1}") for i, model in enumerate(models)]
+        self._models, self._titles = models, names
+        self._noises = (FGSM[0], CONTROL)
         if not transfer:  # of these a page holds every step's pictures
             self._noises += TEN_STEPS[:1]
         menus, setup = {"source": names} if transfer else {}, {"kind": "networks", "pad": True}
@@ -321,7 +326,7 @@ class NetworksExplorer(EpsilonExplorer):
             direction, adv_images = self._attack(attacked, image, label, noise)
             directions.append(direction)
             results.append(adv_images)
-            read.append(probabilities(model, adv_images))
+            read.append(self._read(model, adv_images))
         if noise.attack:
             arrays = _levels(image, torch.stack(results, 1).flatten(0, 1), 1)
         else:
@@ -331,7 +336,7 @@ class NetworksExplorer(EpsilonExplorer):
             "image": _image_bytes(image.expand(len(self._models), -1, -1, -1)),
             "label": label.item(),
             "labels": label.tolist() * len(self._models),
-            "networks": [model.name for model in self._models],
+            "networks": self._titles,
             "guesses": guesses.tolist(),
             "shares": [[round(share, 4) for share in row] for row in shares.tolist()],
         }
