@@ -269,7 +269,9 @@ async function show(model, el, makeSlider) {
       let name = `a ${names[labels[i]]} at epsilon ${steps[step]}, predicted ${says}`;
       if (networks) {
         name = `${networks[i]}: ${name}`;
-        says = `${networks[i]}: ${says} ${percent(shares[step][i])}`;
+        says = `${says} ${percent(shares[step][i])}\n${networks[i]}`;
+        const right = guesses[step][i] === labels[i];
+        each.caption.style.borderColor = right ? colors.clean : colors.adversarial;
       }
       each.show(result.subarray(i * PIXELS, (i + 1) * PIXELS), false, GREY, name, says);
     });
