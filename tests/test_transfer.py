@@ -177,3 +177,201 @@ def measure(folder=networks._FOLDER):
 @pytest.fixture(scope="module")
 def found():
     return measure()
+
+
+# For each claim of the chapter: the paper's numbers, the least and the most that three seeds of the
+# training gave (`python -m helpers.networks SEED FOLDER`), and by how much ours may lie outside.
+CLAIMS = {
+    "training error": (
+        [0.067, 0.1, 0.212, 0, 0],
+        [0.0691, 0.084, 0.1725, 0.0, 0.0],
+        [0.0693, 0.084, 0.1727, 0.0, 0.0001],
+        0.01,
+    ),
+    "test error": (
+        [0.074, 0.094, 0.2, 0.0164, 0.0154],
+        [0.0738, 0.0825, 0.1648, 0.021, 0.0192],
+        [0.0741, 0.0829, 0.1651, 0.0241, 0.0196],
+        0.006,
+    ),
+    "distortion": (
+        [0.062, 0.1, 0.14, 0.058, 0.065],
+        [0.0559, 0.0794, 0.1069, 0.0413, 0.0472],
+        [0.0559, 0.0795, 0.107, 0.042, 0.049],
+        0.003,
+    ),
+    "table 2": (
+        [
+            [1, 0.117, 0.227, 0.02, 0.039],
+            [0.871, 1, 0.352, 0.359, 0.273],
+            [0.719, 0.762, 1, 0.481, 0.47],
+            [0.289, 0.137, 0.211, 1, 0.066],
+            [0.382, 0.14, 0.238, 0.203, 1],
+            [0.05, 0.101, 0.183, 0, 0],
+        ],
+        [
+            [1.0, 0.1, 0.19, 0.26, 0.16],
+            [0.91, 1.0, 0.26, 0.48, 0.4],
+            [0.64, 0.66, 1.0, 0.5, 0.46],
+            [0.15, 0.11, 0.18, 1.0, 0.05],
+            [0.24, 0.11, 0.19, 0.4, 1.0],
+            [0.07, 0.08, 0.17, 0.0, 0.0],
+        ],
+        [
+            [1.0, 0.1, 0.19, 0.28, 0.19],
+            [0.91, 1.0, 0.26, 0.5, 0.41],
+            [0.64, 0.66, 1.0, 0.51, 0.49],
+            [0.18, 0.12, 0.19, 1.0, 0.07],
+            [0.25, 0.12, 0.2, 0.42, 1.0],
+            [0.08, 0.08, 0.17, 0.01, 0.0],
+        ],
+        0.05,
+    ),
+    "test error, halves": (
+        [0.02, 0.021, 0.021],
+        [0.0283, 0.0237, 0.0281],
+        [0.031, 0.0381, 0.0358],
+        0.008,
+    ),
+    "distortion, halves": (
+        [0.062, 0.059, 0.058],
+        [0.0395, 0.0409, 0.0389],
+        [0.0403, 0.0449, 0.0399],
+        0.004,
+    ),
+    "table 4": (
+        [
+            [1, 0.262, 0.059],
+            [0.0625, 1, 0.051],
+            [0.082, 0.082, 1],
+            [0.022, 0.026, 0.024],
+            [1, 0.98, 0.43],
+            [0.96, 1, 0.22],
+            [0.27, 0.5, 1],
+            [0.026, 0.028, 0.027],
+        ],
+        [
+            [1.0, 0.21, 0.08],
+            [0.36, 1.0, 0.12],
+            [0.09, 0.07, 1.0],
+            [0.02, 0.01, 0.03],
+            [1.0, 0.95, 0.78],
+            [0.96, 0.99, 0.75],
+            [0.81, 0.77, 1.0],
+            [0.03, 0.02, 0.03],
+        ],
+        [
+            [1.0, 0.3, 0.13],
+            [0.46, 1.0, 0.16],
+            [0.12, 0.16, 1.0],
+            [0.03, 0.04, 0.03],
+            [1.0, 0.97, 0.83],
+            [0.98, 1.0, 0.83],
+            [0.82, 0.8, 1.0],
+            [0.03, 0.05, 0.04],
+        ],
+        0.06,
+    ),
+    "FGSM": (
+        None,
+        [
+            [0.83, 0.74, 0.64, 0.63, 0.71, 0.09],
+            [0.76, 0.8, 0.65, 0.63, 0.71, 0.09],
+            [0.62, 0.58, 0.85, 0.45, 0.74, 0.09],
+            [0.63, 0.61, 0.52, 0.83, 0.76, 0.08],
+            [0.4, 0.39, 0.54, 0.51, 0.96, 0.05],
+            [0.13, 0.13, 0.16, 0.15, 0.26, 0.36],
+            [0.02, 0.02, 0.04, 0.04, 0.13, 0.01],
+        ],
+        [
+            [0.83, 0.75, 0.67, 0.66, 0.71, 0.11],
+            [0.77, 0.81, 0.66, 0.66, 0.72, 0.11],
+            [0.63, 0.6, 0.87, 0.48, 0.75, 0.1],
+            [0.66, 0.63, 0.54, 0.84, 0.77, 0.1],
+            [0.4, 0.41, 0.56, 0.53, 0.96, 0.06],
+            [0.14, 0.14, 0.17, 0.16, 0.27, 0.41],
+            [0.02, 0.03, 0.04, 0.05, 0.13, 0.02],
+        ],
+        0.04,
+    ),
+    "cosine": (None, [1.0, 0.92, 0.73, 0.74, 0.5, 0.3], [1.0, 0.92, 0.74, 0.76, 0.5, 0.34], 0.04),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_our_numbers_lie_where_three_seeds_have_put_them(found, claim):
+    _, least, most, margin = CLAIMS[claim]
+    ours = found[claim]
+    assert ours.shape == torch.tensor(least).shape
+    assert (ours >= torch.tensor(least) - margin).all(), ours
+    assert (ours <= torch.tensor(most) + margin).all(), ours
+
+
+# How far from the paper's numbers ours may lie: the furthest of them, and their median. (What the
+# chapter names as differing are the furthest: deep networks, and amplified noise across halves.)
+DISTANCES = {
+    "training error": (0.05, 0.005),
+    "test error": (0.045, 0.01),
+    "distortion": (0.04, 0.022),
+    "table 2": (0.3, 0.05),
+    "test error, halves": (0.022, 0.015),
+    "distortion, halves": (0.026, 0.022),
+    "table 4": (0.65, 0.04),
+}
+
+
+@pytest.mark.parametrize("claim", DISTANCES)
+def test_our_numbers_lie_near_the_papers(found, claim):
+    published = torch.tensor(CLAIMS[claim][0])
+    apart = (found[claim] - published).abs().masked_fill(published == 1, 0)
+    furthest, typical = DISTANCES[claim]
+    assert apart.max() <= furthest, apart
+    assert apart[published < 1].median() <= typical, apart
+
+
+# What the chapter says about them.
+
+
+def test_every_network_is_fooled_by_its_own_noise(found):
+    for claim in ("table 2", "table 4"):
+        own = found[claim][: found[claim].shape[1]].diagonal()
+        assert (own > 0.99).all()
+
+
+def test_distortions_are_in_the_papers_order(found):
+    assert found["distortion"].argsort().tolist() == [3, 4, 0, 1, 2]
+    assert (found["distortion"] < torch.tensor(CLAIMS["distortion"][0])).all()
+
+
+def test_noise_for_a_strong_decay_fools_a_weak_one_and_hardly_the_other_way_round(found):
+    linear = found["table 2"][:3, :3]
+    strong, weak = linear.tril(-1)[linear.tril(-1) > 0], linear.triu(1)[linear.triu(1) > 0]
+    assert strong.min() > 2 * weak.max()
+
+
+def test_the_images_matter_more_than_the_hidden_layers(found):
+    (_, other_shape, other_images), *_ = found["table 4"]
+    assert other_shape > 1.3 * other_images
+
+
+def test_amplified_noise_carries_over_and_gaussian_noise_does_not(found):
+    assert found["table 4"][4:7].min() > 0.7
+    assert found["table 4"][7].max() < 0.07
+
+
+def test_architecture_matters_more_than_data_and_these_more_than_the_start(found):
+    made_for, _ = found["FGSM"].split([6, 1])
+    start = torch.stack([made_for[0, 1], made_for[1, 0]])
+    data = torch.stack([made_for[2, 3], made_for[3, 2]])
+    architecture = torch.cat([made_for[:5, 5], made_for[5, :4]])
+    assert start.min() > data.max() + 0.1
+    assert data.min() > architecture.max() + 0.2
+
+
+def test_the_more_alike_the_gradients_the_more_noise_carries_over(found):
+    error, cosine = (values[[1, 2, 3, 5]] for values in (found["FGSM"][0], found["cosine"]))
+    assert (cosine[0] > cosine[1:3]).all()
+    assert (error[0] > error[1:3]).all()
+    assert (cosine[1:3] > cosine[3] + 0.2).all()
+    assert (error[1:3] > error[3] + 0.4).all()
+    assert cosine[3] > 0.2
