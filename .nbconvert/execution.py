@@ -47,7 +47,10 @@ def workspace():
         yield Path(folder, "notebooks")
 
 
-_EXPLORERS = {"EpsilonExplorer", "PenaltyExplorer", "SweepExplorer", "DigitPad"}
+_EXPLORERS = {
+    *("EpsilonExplorer", "PenaltyExplorer", "SweepExplorer"),
+    *("DigitPad", "NetworksExplorer"),
+}
 
 
 def needed_by_explorers(cells):

@@ -87,7 +87,7 @@ def _tables(explorer, offered):
         choice = dict(zip(offered, picked, strict=True))
         places = {name: offered[name].index(option) for name, option in choice.items()}
         if noises and not noises[choice["noise"]]["targeted"]:
-            del places["target"]
+            places.pop("target", None)
         key = ",".join(map(str, places.values()))
         if key not in tables:
             *_, tables[key] = explorer.compute(**choice)

@@ -80,6 +80,36 @@ def fgsm_attack(model, images, labels, epsilon, *, targeted=False):
     return fgsm(images, epsilon, -data_grad if targeted else data_grad)
 
 
+def pgd(model, images, labels, epsilon, *, step, steps, seed=None, targeted=False):
+    """Projected gradient descent: ``steps`` steps of :func:`fgsm`, each followed by a projection.
+
+    The arguments are those of :func:`fgsm_attack`; ``step``, a number or one per image, is how far
+    a pixel moves each time. The projection clips to at most ``epsilon`` from the images and to
+    [0, 1]. It starts at the images, or where ``seed`` draws a point of that ball for each of them
+    (uniformly), so that another seed is another attempt; one step of epsilon from the images is
+    FGSM. Sources: the basic iterative method of Kurakin, Goodfellow and Bengio 2016 (arXiv
+    1607.02533), with the random start of Madry and others 2017 (arXiv 1706.06083).
+    """
+    check_batch(model, images, labels, empty=True)
+    if not isinstance(steps, int) or steps < 1:
+        raise ValueError(f"steps must be an integer of at least 1, got {steps!r}")
+    epsilon = check_per_image(epsilon, images, "epsilon")
+    step = check_per_image(step, images, "step")
+    if not len(images):
+        return images
+    images = images.detach()
+    low, high = (images - epsilon).clamp_(min=0), (images + epsilon).clamp_(max=1)
+    adv_images, step = images, -step if targeted else step
+    if seed is not None:
+        generator = torch.Generator().manual_seed(seed)
+        start = torch.rand(images.shape, generator=generator, device="cpu").to(images)
+        adv_images = (images + epsilon * (2 * start - 1)).clamp_(low, high)
+    for _ in range(steps):
+        data_grad, _ = gradient_and_logits(model, adv_images, labels)
+        adv_images = data_grad.sign_().mul_(step).add_(adv_images).clamp_(low, high)
+    return adv_images
+
+
 def optimize_noise(model, images, targets, *, c, lr=0.008, steps=1000, start=None):
     """Optimise the noise itself by gradient descent until the model sees the targets.
 

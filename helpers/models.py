@@ -5,6 +5,7 @@ import socket
 import sys
 import tempfile
 import zipfile
+from itertools import pairwise
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from urllib.request import Request, urlopen
@@ -61,15 +62,37 @@ class Normalize(nn.Module):
         return (images - self.mean) / self.std
 
 
-def train_mlp(model, images, labels, *, epochs, test=None):
+def fully_connected(*hidden):
+    """784-hidden-...-10 with sigmoids, without ``hidden`` linear: digits to logits (N, 10)."""
+    layers = [nn.Flatten()]
+    for inputs, outputs in pairwise([28 * 28, *hidden, 10]):
+        layers += [nn.Linear(inputs, outputs), nn.Sigmoid()]
+    return nn.Sequential(*layers[:-1])
+
+
+def convolutional():
+    """Two convolutions and a linear layer, 18 thousand weights: digits to logits (N, 10)."""
+    return nn.Sequential(
+        *(nn.Conv2d(1, 16, 5, stride=2), nn.ReLU()),
+        *(nn.Conv2d(16, 32, 5, stride=2), nn.ReLU()),
+        *(nn.Flatten(), nn.Linear(512, 10)),
+    )
+
+
+def train_mlp(model, images, labels, *, epochs, test=None, attack=None, penalty=None):
     """Train ``model`` in place with Adam on the negative log-likelihood, showing a progress bar.
 
     The arguments are those of :func:`helpers.attacks.input_gradient`. Every image is seen
     ``epochs`` times, in an order that is the same for every call. Returns ``{"loss": [...],
     "accuracy": [...]}``, one number per epoch: the mean training loss, and the accuracy in [0, 1]
     on ``test``, ``(images, labels)`` (empty without it). The model is left in eval mode.
+
+    ``attack(model, images, labels, data_grad)`` makes adversarial images of a batch whose gradient
+    ``data_grad`` is there already; the loss is then half that of the batch and half theirs.
+    ``penalty(model)`` is added to the loss, for instance a decay of the weights.
     Raises TypeError or ValueError for what does not fit or is empty, and for frozen weights.
-    Source: the recipe of Ghouwati and Achenchabe's notebook: Adam 1e-3, batch 64, 5 epochs.
+    Sources: the recipe of Ghouwati and Achenchabe's notebook: Adam 1e-3, batch 64, 5 epochs;
+    adversarial training: Goodfellow, Shlens and Szegedy 2014 (arXiv 1412.6572), section 6.
     """
     check_batch(model, images, labels)
     if test is not None:
@@ -90,13 +113,20 @@ def train_mlp(model, images, labels, *, epochs, test=None):
             total = 0.0
             order = torch.randperm(len(images), generator=generator, device="cpu")
             for batch in order.to(images.device).split(64):
-                logits = model(images[batch])
-                check_logits(logits, batch, labels[batch])
-                loss = F.cross_entropy(logits, labels[batch])
+                x, y = images[batch].requires_grad_(attack is not None), labels[batch]
+                logits = model(x)
+                check_logits(logits, x, y)
+                loss = F.cross_entropy(logits, y)
                 optimizer.zero_grad()
+                if attack is not None:  # one backward pass for the weights and for the pixels
+                    (loss / 2).backward()
+                    adv_logits = model(attack(model, x.detach(), y, x.grad))
+                    loss = (loss.detach() + F.cross_entropy(adv_logits, y)) / 2
+                total += loss.detach() * len(batch)
+                if penalty is not None:
+                    loss = loss + penalty(model)
                 loss.backward()
                 optimizer.step()
-                total += loss.detach() * len(batch)
                 bar.update()
             history["loss"].append(float(total / len(images)))
             model.eval()
@@ -114,11 +144,7 @@ def save_mlp(model, path):
         shapes = {name: tensor.shape for name, tensor in MLP().state_dict().items()}
     if {name: tensor.shape for name, tensor in model.state_dict().items()} != shapes:
         raise ValueError("model must be an MLP(): another network's weights are not loaded again")
-    path = Path(path)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        file = Path(folder, path.name)
-        torch.save({name: tensor.cpu() for name, tensor in model.state_dict().items()}, file)
-        file.replace(path)
+    write_weights({name: tensor.cpu() for name, tensor in model.state_dict().items()}, path)
 
 
 def load_mlp(path=_MLP_WEIGHTS):
@@ -129,7 +155,21 @@ def load_mlp(path=_MLP_WEIGHTS):
     """
     if not Path(path).exists():
         raise FileNotFoundError(f"{path} does not exist; notebook 01 makes one with save_mlp")
-    model = MLP().float()  # whatever the default dtype is
+    return read_weights(MLP(), path, "an MLP")
+
+
+def write_weights(weights, path):
+    """Write a dict of tensors to ``path``: all or nothing."""
+    path = Path(path)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        file = Path(folder, path.name)
+        torch.save(weights, file)
+        file.replace(path)
+
+
+def read_weights(model, path, what):
+    """Give ``model`` the weights in ``path`` and freeze it; ValueError if they are not ``what``."""
+    model = model.float()  # whatever the default dtype is
     try:
         with zipfile.ZipFile(path) as file:  # torch.load does not look at the checksums
             if damaged := file.testzip():
@@ -137,7 +177,7 @@ def load_mlp(path=_MLP_WEIGHTS):
         weights = torch.load(path, weights_only=True, map_location=torch.get_default_device())
         model.load_state_dict(weights)
     except Exception as error:  # torch.load raises nearly anything on a damaged file
-        raise ValueError(f"{path} does not hold the weights of an MLP: {error}") from error
+        raise ValueError(f"{path} does not hold the weights of {what}: {error}") from error
     return model.eval().requires_grad_(False)
 
 

@@ -1,10 +1,12 @@
 """Figures: tensors and numbers in, a matplotlib Figure out. Nothing here calls a model."""
 
 import io
+import math
 import textwrap
 
 import matplotlib.figure
 import matplotlib.style
+from matplotlib.colors import LinearSegmentedColormap
 
 from helpers.checks import check_count, check_direction, check_pictures
 from helpers.data import ASSETS, DIGITS, is_photo
@@ -177,6 +179,42 @@ def accuracy_curves(epsilons, lines, *, xlabel="epsilon (L∞, pixel units)", yl
         axis.set_xticks(epsilons)
     figure.legend(loc="outside upper center", ncols=2, handlelength=4)
     return _described(figure, f"Accuracy by epsilon: {'; '.join(sentences)}.")
+
+
+def error_map(errors, rows, columns, published=None):
+    """Errors as a heat map in percent: of the column's network on the images made for the row's.
+
+    ``errors`` (R, C) lie in [0, 1]; ``rows`` and ``columns`` are R and C labels. ``published``,
+    likewise (R, C), stand in brackets below ours; NaN is left out.
+    """
+    published = errors * math.nan if published is None else published
+    for name, values in (("errors", errors), ("published", published)):
+        if values.shape != (len(rows), len(columns)):
+            wanted, got = (len(rows), len(columns)), tuple(values.shape)
+            raise ValueError(f"{name} must have shape {wanted}, rows and columns, got {got}")
+        if ((values < 0) | (values > 1)).any():
+            raise ValueError(f"{name} must lie in [0, 1], got up to {values.max():g}")
+    figure = Figure(figsize=(_WIDTH, 0.9 + 0.5 * len(rows)))
+    axis, sentences = figure.subplots(), []
+    colors = LinearSegmentedColormap.from_list("errors", ["white", ADVERSARIAL])
+    axis.imshow(errors.cpu().numpy(), cmap=colors, vmin=0, vmax=1, aspect="auto")
+    for i, row in enumerate(rows):
+        for j, (ours, theirs) in enumerate(zip(errors[i], published[i], strict=True)):
+            below = "" if theirs.isnan() else f"\n({100 * theirs:.3g})"
+            axis.text(j, i, f"{100 * ours:.0f}{below}", ha="center", va="center")
+        cells = [
+            f"{name} {100 * error:.0f}" for name, error in zip(columns, errors[i], strict=True)
+        ]
+        sentences.append(f"{row}: {', '.join(cells)}")
+    axis.set_xticks(range(len(columns)), [textwrap.fill(name, 14) for name in columns])
+    axis.set_yticks(range(len(rows)), rows)
+    axis.tick_params(length=0, labeltop=True, labelbottom=False)
+    axis.xaxis.set_label_position("top")
+    axis.set_xlabel("error (%) of", labelpad=8)
+    axis.set_ylabel("on noise for")
+    axis.spines[:].set_visible(False)
+    axis.grid(visible=False)
+    return _described(figure, f"Errors in percent. {'; '.join(sentences)}.")
 
 
 def histogram(values, *, xlabel):

@@ -21,7 +21,7 @@ from matplotlib import colormaps
 from PIL import Image
 from traitlets import Bytes, Dict, Float, Instance, Unicode
 
-from helpers.attacks import fgsm, fgsm_attack, input_gradient, optimize_noise
+from helpers.attacks import fgsm, input_gradient, optimize_noise, pgd
 from helpers.checks import check_batch, check_numbers
 from helpers.data import ASSETS, DIGITS, is_photo, load_photo
 from helpers.evaluation import distortion, epsilon_sweep, probabilities
@@ -45,10 +45,7 @@ def _random_signs(images):
 
 
 def _ten_steps(model, images, aims, epsilons, targeted=False):
-    """The basic iterative method (Kurakin, Goodfellow and Bengio 2016, arXiv 1607.02533)."""
-    for _ in range(10):
-        images = fgsm_attack(model, images, aims, epsilons / 10, targeted=targeted)
-    return images
+    return pgd(model, images, aims, epsilons, step=epsilons / 10, steps=10, targeted=targeted)
 
 
 FGSM = (
@@ -179,9 +176,10 @@ class EpsilonExplorer(Explorer):
     noises = (*FGSM, CONTROL)  # the menu's; a subclass may have others
 
     def __init__(self, model, images, labels, epsilons, *, class_names=DIGITS, upload=False):
-        self._build(model, images, labels, epsilons, class_names, {"upload": upload})
+        menus = {"target": list(class_names)}
+        self._build(model, images, labels, epsilons, class_names, {"upload": upload}, menus)
 
-    def _build(self, model, images, labels, epsilons, class_names, setup, weights=None):
+    def _build(self, model, images, labels, epsilons, class_names, setup, menus, weights=None):
         epsilons = _check(model, images, labels, class_names, epsilons, "epsilons", most=1)
         photo = is_photo(images)
         # Between two batches a newer choice is heard.
@@ -194,7 +192,7 @@ class EpsilonExplorer(Explorer):
             {
                 "picture": [f"{i + 1}: {class_names[y]}" for i, y in enumerate(labels)],
                 "noise": [noise.name for noise in self.noises],
-                "target": list(class_names),
+                **menus,
             },
             {
                 "kind": "photo" if photo else "digit",
@@ -216,24 +214,33 @@ class EpsilonExplorer(Explorer):
         image, label = self._pictures[picture]
         noise = self.noises[noise]
         aim = torch.full_like(label, target) if noise.targeted else label
-        images = image.expand(len(self._radii), -1, -1, -1)
-        if noise.direction:
-            direction = noise.direction(self._model, image, aim)
-            adv_images = fgsm(images, self._radii, direction.expand_as(images))
-            arrays = _signs(direction)
+        direction, adv_images = self._attack(self._model, image, aim, noise)
+        if noise.attack:
+            arrays = _levels(image, adv_images, self.setup["amplification"])
         else:
-            adv_images = noise.attack(self._model, images, aim.expand(len(images)), self._radii)
-            arrays = _levels(images, adv_images, self.setup["amplification"])
+            arrays = _signs(direction)
         read = []
         for batch in adv_images.split(self._batch_size):
             yield sum(map(len, read)) / len(adv_images)
-            read.append(probabilities(self._model, batch))
+            read.append(self._read(self._model, batch))
         read = torch.cat(read)
+        arrays |= {"image": _image_bytes(image), "random": noise is CONTROL}
+        yield arrays | _readings(read, label)
+
+    def _read(self, model, images):
+        read = probabilities(model, images)
         if len(self._names) != read.shape[1]:
             wanted = f"{read.shape[1]} strings, as many as the model has classes"
             raise ValueError(f"class_names must be {wanted}, got {len(self._names)}")
-        arrays |= {"image": _image_bytes(image), "random": noise is CONTROL}
-        yield arrays | _readings(read, label)
+        return read
+
+    def _attack(self, model, image, aim, noise):
+        """The direction that is followed, if it is one, and each step's adversarial image."""
+        images = image.expand(len(self._radii), -1, -1, -1)
+        if noise.attack:
+            return None, noise.attack(model, images, aim.expand(len(images)), self._radii)
+        direction = noise.direction(model, image, aim)
+        return direction, fgsm(images, self._radii, direction.expand_as(images))
 
     def _add(self, name, image):
         """Add a picture (1, C, H, W), or replace the one of this name, and attack it.
@@ -281,7 +288,8 @@ class DigitPad(EpsilonExplorer):
             probabilities(model, images)  # raises for images of another size
             parts = [part.detach().float().cpu().numpy() for part in model.parameters()]
             weights = b"".join(part.tobytes() for part in parts)
-        self._build(model, images, labels, epsilons, DIGITS, {"pad": True}, weights)
+        menus = {"target": DIGITS}
+        self._build(model, images, labels, epsilons, DIGITS, {"pad": True}, menus, weights)
         if weights:
             arrays = {"pictures": _image_bytes(images), "random": _signs(_random_signs(images[:1]))}
             self.setup = self.setup | arrays
@@ -289,6 +297,49 @@ class DigitPad(EpsilonExplorer):
 
     def __repr__(self):  # what viewers without widgets show
         return "A canvas for a digit of your own. Run this cell to draw."
+
+
+class NetworksExplorer(EpsilonExplorer):
+    """One digit, also of one's own, attacked under the eyes of several networks, by epsilon.
+
+    Arguments as of :class:`EpsilonExplorer`, for digits. ``models`` are networks, each called by
+    its ``name``. Each gets noise of its own or, with ``transfer``, all get that of one, the source.
+    """
+
+    def __init__(self, models, images, labels, epsilons, *, transfer=False):
+        if not models:
+            raise ValueError("models must hold at least one network, got none")
+        names = [getattr(model, "name", f"network {i + 1}") for i, model in enumerate(models)]
+        self._models, self._titles = models, names
+        self.noises = (FGSM[0], CONTROL)
+        if not transfer:  # of these a page holds every step's pictures
+            self.noises += TEN_STEPS[:1]
+        menus, setup = {"source": names} if transfer else {}, {"kind": "networks", "pad": True}
+        self._build(models[0], images, labels, epsilons, DIGITS, setup, menus)
+
+    def compute(self, picture, noise, source=None):
+        (image, label), noise = self._pictures[picture], self.noises[noise]
+        directions, results, read = [], [], []
+        for model in self._models:
+            yield len(read) / len(self._models)
+            attacked = model if source is None else self._models[source]
+            direction, adv_images = self._attack(attacked, image, label, noise)
+            directions.append(direction)
+            results.append(adv_images)
+            read.append(self._read(model, adv_images))
+        if noise.attack:
+            arrays = _levels(image, torch.stack(results, 1).flatten(0, 1), 1)
+        else:
+            arrays = _signs(torch.cat(directions))
+        shares, guesses = torch.stack(read, 1).max(2)  # (steps, networks)
+        yield arrays | {
+            "image": _image_bytes(image.expand(len(self._models), -1, -1, -1)),
+            "label": label.item(),
+            "labels": label.tolist() * len(self._models),
+            "networks": self._titles,
+            "guesses": guesses.tolist(),
+            "shares": [[round(share, 4) for share in row] for row in shares.tolist()],
+        }
 
 
 class PenaltyExplorer(Explorer):
@@ -362,8 +413,8 @@ class SweepExplorer(Explorer):
 
 
 def _first_wrong(frames):
-    """The first step at which the label is lost, or the middle one."""
-    wrong = [guess != frames["label"] for guess in frames["guesses"]]
+    """The first step at which the label is lost, by the first network, or the middle one."""
+    wrong = [np.ravel(guess)[0] != frames["label"] for guess in frames["guesses"]]
     return wrong.index(True) if True in wrong else len(wrong) // 2
 
 

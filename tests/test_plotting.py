@@ -25,6 +25,8 @@ ATTACKED = {
 PROBABILITIES = torch.eye(10)[:3]
 PHOTO_NAMES = sorted(imagenet_labels(), key=len, reverse=True)
 PHOTO_PROBABILITIES = torch.eye(1000)[:3]
+ERRORS, PUBLISHED = torch.eye(2), torch.tensor([[1, 0.117], [0.05, math.nan]])
+NETWORKS = ["FC10(1e-4)", "noise"], ["FC10(1e-4)", "FC100-100-10"]
 
 FIGURES = {
     "training_curves": lambda: plotting.training_curves(
@@ -64,6 +66,10 @@ FIGURES = {
     "accuracy_curves": lambda: plotting.accuracy_curves(
         [0, 0.1, 0.2], {"FGSM": ([0.98, 0.17, 0], plotting.ADVERSARIAL, "o-")}
     ),
+    "error_map": lambda: plotting.error_map(
+        torch.eye(6), ["FC100-100-10 on P1, amplified"] * 6, ["half of the images"] * 6
+    ),
+    "error_map beside published errors": lambda: plotting.error_map(ERRORS, *NETWORKS, PUBLISHED),
     "histogram": lambda: plotting.histogram(torch.rand(50), xlabel="least epsilon"),
 }
 
@@ -166,6 +172,12 @@ def test_a_verdict_is_told_by_more_than_colour(prediction, label, class_names, e
             ),
             r"FGSM .*\[0, 1\]",
         ),
+        (lambda: plotting.error_map(ERRORS, ["a"], NETWORKS[1]), r"errors .*\(1, 2\).*\(2, 2\)"),
+        (lambda: plotting.error_map(100 * ERRORS, *NETWORKS), r"errors .*\[0, 1\].*100"),
+        (
+            lambda: plotting.error_map(ERRORS, *NETWORKS, PUBLISHED[0]),
+            r"published .*\(2, 2\).*\(2,\)",
+        ),
         (lambda: plotting.histogram(torch.full((3,), math.inf), xlabel="x"), "at least one finite"),
         (
             lambda: plotting.attack_rows(DIGITS[0], {"x": (DIGITS[1], "red")}, -PROBABILITIES, 3),
@@ -193,3 +205,11 @@ def test_a_pair_says_its_verdicts():
     figure = plotting.pair_grid(DIGITS, DIGITS, *SAID, NAMES, columns=2)
     titles = [axis.get_title().strip() for axis in figure.axes]
     assert titles[:4] == ["class 0\xa0✓", "class 1\xa0✗", "class 1\xa0✓", "class 2\xa0✗"]
+
+
+def test_a_published_error_stands_below_ours():
+    figure = plotting.error_map(ERRORS, *NETWORKS, PUBLISHED)
+    (axis,) = figure.axes
+    assert [text.get_text() for text in axis.texts] == ["100\n(100)", "0\n(11.7)", "0\n(5)", "100"]
+    for part in ("FC10(1e-4): FC10(1e-4) 100, FC100-100-10 0", "noise: "):
+        assert part in figure.get_label()

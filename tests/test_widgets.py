@@ -18,10 +18,11 @@ from PIL import Image
 from torch import nn
 
 from helpers import widgets
-from helpers.attacks import fgsm, input_gradient, optimize_noise
+from helpers.attacks import fgsm, input_gradient, optimize_noise, pgd
 from helpers.data import load_photo
 from helpers.evaluation import distortion, epsilon_sweep
 from helpers.models import MLP, load_mlp
+from helpers.networks import load_network
 
 EPSILONS = [i / 50 for i in range(11)]
 RADII = torch.tensor(EPSILONS)
@@ -39,6 +40,21 @@ def explorer(mlp, mnist):
 def pad(mlp, mnist):
     """A pad whose network the browser does not know."""
     made = widgets.DigitPad(nn.Sequential(mlp), mnist[0][:3], mnist[1][:3], EPSILONS)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def two(mlp):
+    """Two networks, the first without a name."""
+    return [nn.Sequential(mlp), load_network("fc10_1e-4")]
+
+
+@pytest.fixture(params=[False, True], ids=["own noise", "transfer"])
+def networks_explorer(two, mnist, request):
+    made = widgets.NetworksExplorer(
+        two, mnist[0][:3], mnist[1][:3], EPSILONS, transfer=request.param
+    )
     yield made
     made.close()
 
@@ -228,10 +244,8 @@ def test_ten_steps_of_another_network_come_as_levels(pad, mlp, mnist, target):
     side = "away" if target is None else "towards"
     choose(pad, noise=f"ten steps, {side}", target=str(target or 0))
     image = mnist[0][:1].expand(11, -1, -1, -1)
-    adv_images = image
-    for _ in range(10):
-        direction = input_gradient(mlp, adv_images, aim.expand(11))
-        adv_images = fgsm(adv_images, RADII / 10, direction if target is None else -direction)
+    kind = {"step": RADII / 10, "steps": 10, "targeted": target is not None}
+    adv_images = pgd(mlp, image, aim.expand(11), RADII, **kind)
     assert pixels(pad.frames["results"], image).equal(levels(adv_images))
     check_noises(pad.frames, image, adv_images, pad.setup["amplification"])
     check_readings(pad.frames, mlp, adv_images)
@@ -293,6 +307,75 @@ def test_the_sweep_explorer_counts_all_and_shows_some(mlp, mnist):
         assert levels(row).equal(levels(adv_images))
         assert guesses == mlp(adv_images).argmax(1).tolist()
     explorer.close()
+
+
+def check_networks(explorer, models, image, label, rows):
+    """``rows`` are the adversarial images (steps, 1, 28, 28) that each network reads."""
+    frames = explorer.frames
+    assert frames["networks"] == ["network 1", "FC10(1e-4)"]
+    assert frames["labels"] == [label] * 2
+    for i, (model, adv_images) in enumerate(zip(models, rows, strict=True)):
+        with torch.no_grad():
+            shares, guesses = model(adv_images).softmax(1).max(1)
+        assert [step[i] for step in frames["guesses"]] == guesses.tolist()
+        shown = torch.tensor([step[i] for step in frames["shares"]])
+        assert (shown - shares).abs().max() < 1e-4
+        assert pixels(frames["image"], image)[i : i + 1].equal(levels(image))
+
+
+def test_every_network_reads_its_own_noise_or_that_of_the_source(networks_explorer, two, mnist):
+    explorer, image, label = networks_explorer, mnist[0][1:2], mnist[1][1:2]
+    choose(explorer, picture="2:")
+    if "source" in explorer.menus:
+        choose(explorer, source="FC10")
+    sources = [two[1]] * 2 if "source" in explorer.menus else two
+    directions = [input_gradient(model, image, label).expand(11, -1, -1, -1) for model in sources]
+    rows = [fgsm(image.expand(11, -1, -1, -1), RADII, direction) for direction in directions]
+    shown = results(explorer.frames, image.expand(2, -1, -1, -1))
+    assert levels(shown).equal(levels(torch.stack(rows, 1)))
+    check_networks(explorer, two, image, label.item(), rows)
+
+
+def test_with_random_signs_every_network_reads_the_same_image(networks_explorer, two, mnist):
+    choose(networks_explorer, noise="random")
+    shown = results(networks_explorer.frames, mnist[0][:2])
+    assert shown[:, 0].equal(shown[:, 1])
+    assert (levels(shown[1, 0]) - levels(mnist[0][0])).abs().max() == 5  # 0.02 of 255
+    check_networks(networks_explorer, two, mnist[0][:1], 7, shown.transpose(0, 1))
+
+
+def test_ten_steps_follow_each_networks_own_gradients(two, mnist):
+    image, label = mnist[0][1:2], mnist[1][1:2]
+    explorer = widgets.NetworksExplorer(two, image, label, EPSILONS)
+    choose(explorer, noise="ten steps")
+    copies, step = (image.expand(11, -1, -1, -1), label.expand(11)), RADII / 10
+    rows = [pgd(model, *copies, RADII, step=step, steps=10) for model in two]
+    stacked = torch.stack(rows, 1)
+    assert pixels(explorer.frames["results"], image).equal(levels(stacked.flatten(0, 1)))
+    check_networks(explorer, two, image, label.item(), rows)
+    explorer.close()
+
+
+def test_the_menus_of_several_networks(networks_explorer):
+    menus = dict(networks_explorer.menus)
+    assert menus.pop("picture") == ["1: 7", "2: 2", "3: 1"]
+    if "source" in menus:
+        assert menus.pop("source") == ["network 1", "FC10(1e-4)"]
+        assert len(menus.pop("noise")) == 2
+    else:
+        assert len(menus.pop("noise")) == 3
+    assert menus == {}
+
+
+def test_a_drawing_is_read_by_every_network(networks_explorer, two):
+    digit = torch.zeros(1, 1, 28, 28, dtype=torch.uint8)
+    digit[..., 4:24, 13:16] = 255
+    send(networks_explorer, {"drawing": True}, digit.numpy())
+    assert networks_explorer.menus["picture"][3:] == ["your digit"]
+    frames = networks_explorer.frames
+    assert frames["guesses"][0] == [model(digit / 255).argmax().item() for model in two]
+    assert frames["labels"] == [frames["guesses"][0][0]] * 2  # what the first network sees
+    assert pixels(frames["image"], digit).equal(levels(digit / 255).expand(2, -1, -1, -1))
 
 
 # What a reader does.
@@ -457,6 +540,7 @@ def test_the_message_about_an_upload_outlives_a_choice_in_progress(photo_explore
 MAKERS = {
     "EpsilonExplorer": lambda *args: widgets.EpsilonExplorer(*args, EPSILONS, upload=True),
     "DigitPad": lambda *args: widgets.DigitPad(*args, EPSILONS),
+    "NetworksExplorer": lambda model, *args: widgets.NetworksExplorer([model] * 2, *args, EPSILONS),
     "PenaltyExplorer": lambda *args: widgets.PenaltyExplorer(*args, [0.01, 0.1]),
     "SweepExplorer": lambda *args: widgets.SweepExplorer(*args, EPSILONS),
 }
@@ -499,6 +583,7 @@ def test_an_error_in_the_first_pictures_leaves_no_widgets(mlp, mnist):
     [
         ("EpsilonExplorer", "a slider (epsilon) and choices (picture, noise, target)"),
         ("DigitPad", "A canvas for a digit of your own"),
+        ("NetworksExplorer", "a slider (epsilon) and choices (picture, noise)"),
         ("PenaltyExplorer", "a slider (weight c) and choices (picture, target)"),
         ("SweepExplorer", "a slider (epsilon)."),
     ],
@@ -539,7 +624,7 @@ def check_page(explorer):
         options = dict(zip(menus, choice, strict=True))
         there = {menu: explorer.menus[menu].index(menus[menu][i]) for menu, i in options.items()}
         if "noise" in options and not state["setup"]["noises"][options["noise"]]["targeted"]:
-            del options["target"]  # for every target the same
+            options.pop("target", None)  # for every target the same
         keys.add(key := ",".join(map(str, options.values())))
         assert state["tables"][key] == list(explorer.compute(**there))[-1]
     assert keys == set(state["tables"])
@@ -574,6 +659,11 @@ def test_a_page_has_three_targets_of_optimised_noise(mlp, mnist):
     assert menus["picture"] == explorer.menus["picture"]
     assert menus["target"] == ["8", "1", "4"]  # the chosen one first
     explorer.close()
+
+
+def test_a_page_of_several_networks_holds_every_choice(networks_explorer):
+    choose(networks_explorer, picture="2:", noise="random")
+    assert check_page(networks_explorer)["menus"] == networks_explorer.menus
 
 
 def test_a_page_without_menus_has_one_table(mlp, mnist):
@@ -620,6 +710,7 @@ IMAGES, LABELS = torch.full((2, 1, 28, 28), 0.5), torch.tensor([7, 2])
         widgets.PenaltyExplorer,
         widgets.SweepExplorer,
         widgets.DigitPad,
+        lambda model, *args: widgets.NetworksExplorer([model], *args),
     ],
 )
 @pytest.mark.parametrize(
@@ -654,6 +745,23 @@ def test_grey_levels_are_no_epsilons(mlp):
 def test_too_few_class_names_are_named(mlp):
     with pytest.raises(ValueError, match=r"class_names must be 10 strings.*8"):
         widgets.EpsilonExplorer(mlp, IMAGES, LABELS, [0, 0.1], class_names=["x"] * 8)
+
+
+@pytest.mark.parametrize(
+    ("others", "error", "match"),
+    [
+        ([], ValueError, "models must hold at least one network"),
+        ([load_mlp().double()], TypeError, r"images must be torch\.float64"),
+        ([nn.Sequential(nn.Flatten(), nn.Linear(784, 12))], ValueError, "class_names .*12 strings"),
+        ([load_mlp], TypeError, "model must be a network"),
+    ],
+)
+def test_a_network_that_does_not_fit_is_named(others, error, match):
+    before = len(_instances)
+    models = others and [load_mlp(), *others]
+    with pytest.raises(error, match=match):
+        widgets.NetworksExplorer(models, IMAGES, LABELS, [0, 0.1])
+    assert len(_instances) == before
 
 
 class OtherMLP(MLP):

@@ -9,6 +9,7 @@ const TOOLTIPS = {
   picture: "Which picture is attacked",
   noise: "Which noise is added",
   target: "The class that the noise aims at",
+  source: "The network that the noise is made for",
 };
 const UPLOAD_LIMIT = 8e6; // bytes; Jupyter drops a connection that sends more than 10 MiB at once
 
@@ -81,19 +82,25 @@ function signStep(image, signs, epsilon, { amplification, kind }) {
   return { result, noise };
 }
 
-/** A look at what Python computed for a choice: `(step) => {result, noise, guess, values}`. */
+/** The pixels of every step, of what Python computed: `(step) => {result, noise}`. */
+function pixelsOf(frames, image, setup) {
+  const signs = frames.signs && signsOf(frames, image.length);
+  if (signs) return (step) => signStep(image, signs, setup.positions[step], setup);
+  const [results, noises] = [bytes(frames.results), bytes(frames.noises)];
+  return (step) => {
+    const part = [step * image.length, (step + 1) * image.length];
+    return { result: results.subarray(...part), noise: noises.subarray(...part) };
+  };
+}
+
+/** The same and what the model sees there: `(step) => {result, noise, guess, values}`. */
 function stored(frames, image, setup) {
   const { classes, guesses } = frames;
   const shares = new Uint16Array(bytes(frames.probabilities).buffer);
-  const signs = frames.signs && signsOf(frames, image.length);
-  const [results, noises] = signs ? [] : [bytes(frames.results), bytes(frames.noises)];
+  const pixels = pixelsOf(frames, image, setup);
   return (step) => {
     const values = new Map(classes.map((k, i) => [k, shares[step * classes.length + i] / 65535]));
-    const part = [step * image.length, (step + 1) * image.length];
-    const pixels = signs
-      ? signStep(image, signs, setup.positions[step], setup)
-      : { result: results.subarray(...part), noise: noises.subarray(...part) };
-    return { ...pixels, values, guess: guesses[step] };
+    return { ...pixels(step), values, guess: guesses[step] };
   };
 }
 
@@ -203,7 +210,7 @@ function menus(model, chosen) {
         selects[name].replaceChildren(...options.map((text) => make("option", {}, text)));
       selects[name].selectedIndex = choice[name];
     }
-    if (selects.noise) selects.target.disabled = !noises[choice.noise].targeted;
+    if (selects.target && selects.noise) selects.target.disabled = !noises[choice.noise].targeted;
   };
   update();
   return { element, update };
@@ -253,14 +260,22 @@ async function show(model, el, makeSlider) {
     note.replaceChildren(...(notes ? [notes[step]] : strip(wrong, step, setup)));
   }
 
-  function drawRow({ images, labels, guesses, accuracies, total, signs }, row) {
+  // Ten digits before one network, or one digit before several, whose names are `networks`.
+  function drawRow({ labels, guesses, networks, shares, accuracies, total, pixels }, row) {
     const step = slider.step();
-    const { result } = signStep(images, signs, setup.positions[step], setup);
+    const { result } = pixels(step);
     row.forEach((each, i) => {
-      const says = verdict(guesses[step][i], labels[i]);
-      const name = `a ${names[labels[i]]} at epsilon ${steps[step]}, predicted ${says}`;
+      let says = verdict(guesses[step][i], labels[i]);
+      let name = `a ${names[labels[i]]} at epsilon ${steps[step]}, predicted ${says}`;
+      if (networks) {
+        name = `${networks[i]}: ${name}`;
+        says = `${says} ${percent(shares[step][i])}\n${networks[i]}`;
+        const right = guesses[step][i] === labels[i];
+        each.caption.style.borderColor = right ? colors.clean : colors.adversarial;
+      }
       each.show(result.subarray(i * PIXELS, (i + 1) * PIXELS), false, GREY, name, says);
     });
+    if (networks) return;
     bars.replaceChildren(
       `accuracy on ${total.toLocaleString("en")} images`,
       bar("FGSM", accuracies[0][step], colors.adversarial),
@@ -276,8 +291,8 @@ async function show(model, el, makeSlider) {
     if (frames.labels) {
       const row = frames.labels.map(() => new Figure());
       pictures.replaceChildren(...row.map((each) => each.element), bars);
-      const signs = signsOf(frames, image.length);
-      draw = () => drawRow({ ...frames, images: image, signs }, row);
+      const pixels = pixelsOf(frames, image, setup);
+      draw = () => drawRow({ ...frames, pixels }, row);
     } else {
       const look = stored(frames, image, setup);
       const wrong = frames.guesses.map((guess) => guess !== frames.label);
@@ -343,7 +358,7 @@ async function show(model, el, makeSlider) {
   if (setup.upload && model.send) controls.element.append(uploadButton(model));
   controls.element.append(progress);
   el.classList.add("adv", setup.kind);
-  if (setup.pad) el.append(pad(drawn));
+  if (setup.pad && (network || model.send)) el.append(pad(drawn));
   const side = [controls.element, message, slider.element, pictures];
   el.append(make("div", { className: "side" }, ...side));
   const heard = { frames: receive, menus: controls.update, choice: controls.update };
