@@ -255,7 +255,7 @@ def test_two_steps_of_pgd_are_two_of_fgsm_and_a_projection(pgd, mlp, mnist):
 def test_more_steps_of_pgd_are_on_average_not_weaker(pgd, case, seed):
     model, images, labels = case[0], case[1][:200], case[2][:200]
     losses = []
-    for steps in (1, 3, 10):
+    for steps in (1, 2, 5):
         adv_images = pgd(model, images, labels, 0.03, step=0.03 / steps, steps=steps, seed=seed)
         with torch.no_grad():
             losses.append(F.cross_entropy(model(adv_images), labels).item())
