@@ -93,6 +93,8 @@ def pgd(model, images, labels, epsilon, *, step, steps, seed=None, targeted=Fals
     check_batch(model, images, labels, empty=True)
     if not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps must be an integer of at least 1, got {steps!r}")
+    if seed is not None and not isinstance(seed, int):
+        raise TypeError(f"seed must be an integer or None, got {seed!r}")
     epsilon = check_per_image(epsilon, images, "epsilon")
     step = check_per_image(step, images, "step")
     if not len(images):

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from helpers.checks import check_batch, check_logits
+from helpers.checks import check_batch, check_direction, check_logits
 from helpers.data import ASSETS, load_mnist
 
 NETWORK_SECONDS = 7  # how long a server may stay silent before it counts as out of reach
@@ -99,6 +99,9 @@ def train_mlp(model, images, labels, *, epochs, test=None, attack=None, penalty=
         if not isinstance(test, tuple | list) or len(test) != 2:
             raise TypeError(f"test must be (images, labels), got {type(test).__name__}")
         check_batch(model, *test)
+    for name, function in (("attack", attack), ("penalty", penalty)):
+        if not (function is None or callable(function)):
+            raise TypeError(f"{name} must be a function, got {function!r}")
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}")
     if not any(weight.requires_grad for weight in model.parameters()):
@@ -120,8 +123,9 @@ def train_mlp(model, images, labels, *, epochs, test=None, attack=None, penalty=
                 optimizer.zero_grad()
                 if attack is not None:  # one backward pass for the weights and for the pixels
                     (loss / 2).backward()
-                    adv_logits = model(attack(model, x.detach(), y, x.grad))
-                    loss = (loss.detach() + F.cross_entropy(adv_logits, y)) / 2
+                    adv_images = attack(model, x.detach(), y, x.grad)
+                    check_direction(adv_images, x, "what attack returns")
+                    loss = (loss.detach() + F.cross_entropy(model(adv_images), y)) / 2
                 total += loss.detach() * len(batch)
                 if penalty is not None:
                     loss = loss + penalty(model)

@@ -12,11 +12,13 @@ from helpers import attacks, evaluation
 input_gradient = helper_and_notebook(attacks.input_gradient, "02_fgsm_mnist")
 fgsm = helper_and_notebook(attacks.fgsm, "02_fgsm_mnist")
 optimize_noise = helper_and_notebook(attacks.optimize_noise, "04_szegedy_noise")
+pgd = helper_and_notebook(attacks.pgd, "07_adversarial_training")
 
 # Every function that takes (model, images, labels), with its other arguments filled in.
 CALLS = {
     "input_gradient": attacks.input_gradient,
     "fgsm_attack": lambda *args: attacks.fgsm_attack(*args, 0.1),
+    "pgd": lambda *args: attacks.pgd(*args, 0.1, step=0.03, steps=3, seed=0),
     "optimize_noise": lambda *args: attacks.optimize_noise(*args, c=0.1, steps=3),
     "lbfgs_noise": lambda *args: attacks.lbfgs_noise(*args, progress=False),
     "accuracy": evaluation.accuracy,
@@ -26,7 +28,7 @@ CALLS = {
     ),
     "minimal_epsilon": evaluation.minimal_epsilon,
 }
-ATTACKS = ["input_gradient", "fgsm_attack", "optimize_noise", "lbfgs_noise"]
+ATTACKS = ["input_gradient", "fgsm_attack", "pgd", "optimize_noise", "lbfgs_noise"]
 EVALUATIONS = [name for name in CALLS if name not in ATTACKS]
 each_reading = pytest.mark.parametrize(  # also what takes no labels
     "call",
@@ -209,6 +211,126 @@ def test_the_targeted_attack_raises_the_targets_probability(mlp, mnist):
         mlp(pixels).gather(1, targets[:, None]).squeeze() for pixels in (images, adv_images)
     )
     assert (after > before).all()
+
+
+# Projected gradient descent.
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+@pytest.mark.parametrize("epsilon", [1 / 255, 0.05, 0.3, 7.5])
+def test_pgd_stays_within_epsilon_and_within_the_pixels_range(pgd, case, epsilon, seed):
+    model, images, labels = case[0], case[1][:20], case[2][:20]
+    adv_images = pgd(model, images, labels, epsilon, step=0.7 * epsilon, steps=3, seed=seed)
+    assert (adv_images - images).abs().max() <= epsilon + 1e-6
+    assert adv_images.min() >= 0
+    assert adv_images.max() <= 1
+    assert not torch.equal(adv_images, images)
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_pgd_of_epsilon_zero_is_the_identity_bit_for_bit(pgd, mlp, mnist, seed):
+    images, labels = (part[:100] for part in mnist)
+    adv_images = pgd(mlp, images, labels, 0, step=0.1, steps=2, seed=seed)
+    assert torch.equal(adv_images.view(torch.int32), images.view(torch.int32))
+
+
+@pytest.mark.parametrize("step", [0.1, 0.3])
+def test_one_step_of_pgd_from_the_images_is_fgsm(pgd, case, step):
+    model, images, labels = case[0], case[1][:100], case[2][:100]
+    adv_images = pgd(model, images, labels, 0.1, step=step, steps=1)
+    assert torch.equal(adv_images, attacks.fgsm_attack(model, images, labels, 0.1))
+
+
+def test_two_steps_of_pgd_are_two_of_fgsm_and_a_projection(pgd, mlp, mnist):
+    images, labels = (part[:100] for part in mnist)
+    expected = images
+    for _ in range(2):
+        expected = attacks.fgsm_attack(mlp, expected, labels, 0.07)
+        expected = torch.min(torch.max(expected, images - 0.1), images + 0.1)
+    adv_images = pgd(mlp, images, labels, 0.1, step=0.07, steps=2)
+    torch.testing.assert_close(adv_images, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", [None, 0])
+def test_more_steps_of_pgd_are_on_average_not_weaker(pgd, case, seed):
+    model, images, labels = case[0], case[1][:200], case[2][:200]
+    losses = []
+    for steps in (1, 2, 5):
+        adv_images = pgd(model, images, labels, 0.03, step=0.03 / steps, steps=steps, seed=seed)
+        with torch.no_grad():
+            losses.append(F.cross_entropy(model(adv_images), labels).item())
+    assert losses == sorted(losses)
+
+
+def test_a_seed_draws_a_start_from_the_whole_ball(mlp):
+    images, labels = torch.full((200, 1, 28, 28), 0.5), torch.zeros(200, dtype=torch.int64)
+    start = attacks.pgd(mlp, images, labels, 0.2, step=0, steps=1, seed=3) - images
+    # Uniform from -0.2 to 0.2: mean 0, standard deviation 0.4 / sqrt(12).
+    assert abs(start.mean()) < 1e-3
+    assert abs(start.std() - 0.4 / 12**0.5) < 1e-3
+    assert start.abs().max() > 0.199
+    assert len(start.flatten(1).unique(dim=0)) == 200  # another one for each image
+
+
+def test_a_seed_repeats_itself_and_another_starts_elsewhere(pgd, mlp, mnist):
+    images, labels = (part[:20] for part in mnist)
+    state = torch.get_rng_state()
+    first, again, other = (
+        pgd(mlp, images, labels, 0.1, step=0.02, steps=2, seed=seed) for seed in (1, 1, 2)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_helper_and_notebook_agree_on_pgd(pgd, mlp, mnist):
+    images, labels = (part[:100] for part in mnist)
+    arguments = mlp, images, labels, 0.1
+    for seed in (None, 5):
+        expected = attacks.pgd(*arguments, step=0.03, steps=4, seed=seed)
+        adv_images = pgd(*arguments, step=0.03, steps=4, seed=seed)
+        torch.testing.assert_close(adv_images, expected, rtol=0, atol=1e-6)
+
+
+def test_targeted_pgd_reaches_more_targets_than_fgsm(mlp, mnist):
+    images, labels = (part[:200] for part in mnist)
+    targets = targets_of(labels)
+    one, ten = (
+        attacks.pgd(mlp, images, targets, 0.15, step=step, steps=steps, targeted=True)
+        for step, steps in ((0.15, 1), (0.03, 10))
+    )
+    assert torch.equal(one, attacks.fgsm_attack(mlp, images, targets, 0.15, targeted=True))
+    reached = [evaluation.accuracy(mlp, adv_images, targets) for adv_images in (one, ten)]
+    assert reached[1] > reached[0] + 0.2
+
+
+def test_pgd_with_an_epsilon_and_a_step_for_each_image_equals_each_image_alone(mlp, mnist):
+    images, labels = (part[:3] for part in mnist)
+    epsilons, step = torch.tensor([0, 0.1, 0.25]), torch.tensor([0.1, 0.02, 0.05])
+    together = attacks.pgd(mlp, images, labels, epsilons, step=step, steps=5)
+    for i in range(3):
+        one, its_step = (images[[i]], labels[[i]], epsilons[i].item()), step[i].item()
+        alone = attacks.pgd(mlp, *one, step=its_step, steps=5)
+        torch.testing.assert_close(together[[i]], alone, rtol=0, atol=1e-6)
+
+
+WRONG_STEPS = {
+    "no steps": ({"steps": 0}, ValueError, "steps must be an integer of at least 1, got 0"),
+    "half a step": ({"steps": 1.5}, ValueError, "steps must be an integer of at least 1, got 1.5"),
+    "negative epsilon": ({"epsilon": -0.1}, ValueError, r"epsilon must be .*negative.*-0\.1"),
+    "two epsilons": ({"epsilon": [0.1, 0.2]}, ValueError, r"epsilon must have shape \(3,\)"),
+    "no epsilon": ({"epsilon": None}, TypeError, "epsilon must be a number .*None"),
+    "negative step": ({"step": -0.1}, ValueError, r"step must be .*negative.*-0\.1"),
+    "NaN step": ({"step": math.nan}, ValueError, "step must be finite.*nan"),
+    "a word": ({"step": "small"}, TypeError, "step must be a number .*small"),
+    "odd seed": ({"seed": "one"}, TypeError, "seed must be an integer or None, got 'one'"),
+}
+
+
+@pytest.mark.parametrize(("change", "error", "match"), WRONG_STEPS.values(), ids=WRONG_STEPS)
+def test_wrong_arguments_of_pgd_are_named(mlp, change, error, match):
+    with pytest.raises(error, match=match):
+        attacks.pgd(mlp, IMAGES, LABELS, **({"epsilon": 0.1, "step": 0.1, "steps": 2} | change))
 
 
 # Optimised noise.

@@ -8,11 +8,12 @@ import urllib.request
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from notebook_code import helper_and_notebook
 from torch import nn
 
-from helpers import data, models
+from helpers import attacks, data, models
 
 MLP = helper_and_notebook(models.MLP, "01_train_mlp")
 WEIGHTS = data.ASSETS / "mlp.pt"
@@ -84,7 +85,95 @@ def test_training_on_nothing_is_refused(mnist):
         models.train_mlp(models.MLP(), mnist[0][:0], mnist[1][:0], epochs=1)
 
 
-# Saved weights.
+def one_batch_by_hand(loss_of):
+    """A fresh network after one step of Adam on ``loss_of(model)``, and that loss before it."""
+    torch.manual_seed(0)
+    model = models.MLP()
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    loss = loss_of(model)
+    loss.backward()
+    optimizer.step()
+    return model.state_dict(), loss.item()
+
+
+def trained_for_one_batch(images, labels, **options):
+    torch.manual_seed(0)
+    model = models.MLP()
+    history = models.train_mlp(model, images, labels, epochs=1, **options)
+    return model.state_dict(), history["loss"][0]
+
+
+def test_plain_training_is_a_step_of_adam_on_the_mean_loss(mnist):
+    batch = images, labels = tuple(part[:64] for part in mnist)
+    weights, loss = one_batch_by_hand(lambda model: F.nll_loss(model(images), labels))
+    ours, our_loss = trained_for_one_batch(*batch)
+    assert our_loss == pytest.approx(loss, rel=1e-5)
+    torch.testing.assert_close(ours, weights, rtol=0, atol=2e-5)
+
+
+def test_adversarial_training_takes_half_the_loss_of_each(mnist):
+    batch = images, labels = tuple(part[:64] for part in mnist)
+
+    def half_and_half(model):
+        adv_images = attacks.fgsm_attack(model, images, labels, 0.25)
+        return (F.nll_loss(model(images), labels) + F.nll_loss(model(adv_images), labels)) / 2
+
+    def attack(_model, images, _labels, data_grad):
+        return attacks.fgsm(images, 0.25, data_grad)
+
+    weights, loss = one_batch_by_hand(half_and_half)
+    ours, our_loss = trained_for_one_batch(*batch, attack=attack)
+    assert our_loss == pytest.approx(loss, rel=1e-5)
+    torch.testing.assert_close(ours, weights, rtol=0, atol=2e-5)
+    assert our_loss > 1.1 * trained_for_one_batch(*batch)[1]
+
+
+def test_the_attack_in_training_gets_a_batch_and_the_gradient_of_its_pixels(mnist):
+    images, labels = (part[:100] for part in mnist)
+    calls = []
+
+    def attack(model, images, labels, data_grad):
+        expected = attacks.input_gradient(model, images, labels)
+        calls.append((images, labels, (data_grad.sign() == expected.sign()).float().mean()))
+        return images
+
+    models.train_mlp(models.MLP(), images, labels, epochs=1, attack=attack)
+    assert [len(seen) for seen, _, _ in calls] == [64, 36]
+    assert all(agree > 0.999 for _, _, agree in calls)
+    seen = torch.cat([seen for seen, _, _ in calls])
+    assert not seen.requires_grad
+    assert not images.requires_grad
+    order = torch.randperm(100, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(seen, images[order])
+    assert torch.equal(torch.cat([seen for _, seen, _ in calls]), labels[order])
+
+
+def test_a_penalty_is_trained_on_and_not_counted_as_loss(mnist):
+    batch = images, labels = tuple(part[:64] for part in mnist)
+
+    def penalty(model):
+        return 10 * model.fc1.weight.square().sum()
+
+    weights, _ = one_batch_by_hand(lambda model: F.nll_loss(model(images), labels) + penalty(model))
+    ours, loss = trained_for_one_batch(*batch, penalty=penalty)
+    torch.testing.assert_close(ours, weights, rtol=0, atol=2e-5)
+    assert loss == trained_for_one_batch(*batch)[1]
+
+
+WRONG_OPTIONS = {
+    "a name": ({"attack": "fgsm"}, TypeError, "attack must be a function, got 'fgsm'"),
+    "a number": ({"penalty": 1e-4}, TypeError, "penalty must be a function, got 0.0001"),
+    "no return": ({"attack": lambda *_: None}, TypeError, "attack returns must be.*NoneType"),
+    "one image": ({"attack": lambda _m, x, *_: x[:1]}, ValueError, r"returns .*\(10, .*\(1, "),
+    "NaN": ({"attack": lambda _m, x, *_: x * math.nan}, ValueError, "attack returns .*NaN"),
+}
+
+
+@pytest.mark.parametrize(("options", "error", "match"), WRONG_OPTIONS.values(), ids=WRONG_OPTIONS)
+def test_a_wrong_attack_or_penalty_is_named(mnist, options, error, match):
+    images, labels = (part[:10] for part in mnist)
+    with pytest.raises(error, match=match):
+        models.train_mlp(models.MLP(), images, labels, epochs=1, **options)
 
 
 def test_training_refuses_what_it_cannot_train_or_test(mlp, mnist):
@@ -97,6 +186,9 @@ def test_training_refuses_what_it_cannot_train_or_test(mlp, mnist):
         models.train_mlp(models.MLP(), images, labels, epochs=1, test=(images, labels.tolist()))
     with pytest.raises(TypeError, match=r"model must be a network .*MLP\(\)"):
         models.train_mlp(models.MLP, images, labels, epochs=1)
+
+
+# Saved weights.
 
 
 def test_only_an_mlp_is_saved(small_vgg, tmp_path):

@@ -8,7 +8,9 @@ SciPy are asked where they are installed (requirements.txt beside this file).
 """
 
 import argparse
+import contextlib
 import copy
+import io
 import json
 import math
 import os
@@ -32,10 +34,10 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms.functional import to_tensor
 
-from helpers.attacks import fgsm_attack, lbfgs_noise
+from helpers.attacks import fgsm, fgsm_attack, lbfgs_noise, pgd
 from helpers.data import imagenet_labels, load_mnist, load_photo
 from helpers.evaluation import BATCH_SIZE, distortion, epsilon_sweep, minimal_epsilon
-from helpers.models import load_imagenet_model, load_mlp
+from helpers.models import MLP, load_imagenet_model, load_mlp, train_mlp
 from helpers.widgets import EpsilonExplorer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,6 +182,60 @@ def photo_rows(quick):
     yield f"{what}: times their bare passes", spread(ratio), "≤ 1.05", ratio[1] <= 1.05
 
 
+def pgd_rows(quick):
+    model, images, labels = digits(2000)
+
+    def ours(batch, batch_labels):
+        return pgd(model, batch, batch_labels, 0.1, step=0.025, steps=10)
+
+    def bare(batch, batch_labels):
+        for _ in range(10):
+            bare_gradient(model, batch, batch_labels)
+
+    attacks, missing = {"ours": ours, "bare": bare}, []
+    for name, make in PGD.items():
+        try:
+            attacks[name] = make(model)
+        except ImportError:
+            missing.append(name)
+
+    def run(attack):
+        return [attack(*batch) for batch in batches_of(images, labels)]
+
+    times = race({name: lambda a=a: run(a) for name, a in attacks.items()}, 3 if quick else 21)
+    what = f"`pgd`, 2,000 digits, 10 steps ({seconds(statistics.median(times['ours']))})"
+    ratio = ratios(times["ours"], times["bare"])
+    yield f"{what}: times its bare passes", spread(ratio), "≤ 1.05", ratio[1] <= 1.05
+    for name in PGD:
+        same = f"digits that {name}'s PGD changes as `pgd` does, to 1e-6"
+        if name in missing:
+            yield f"the same steps with {name}", "not installed", "≥ 1", None
+            yield same, "not installed", "≥ 99.9 %", None
+            continue
+        ratio = ratios(times[name], times["ours"])
+        yield f"the same steps with {name}", f"{spread(ratio)} × ours", "≥ 1", ratio[1] >= 1
+        adv_images, theirs = (torch.cat(run(attacks[key])) for key in ("ours", name))
+        share = ((theirs - adv_images).abs().amax((1, 2, 3)) < 1e-6).float().mean().item()
+        yield same, f"{share:.2%}", "≥ 99.9 %", share >= 0.999
+
+
+def training_rows(quick):
+    images, labels = (part[: 6400 if quick else 19_200] for part in load_mnist("train"))
+
+    def train(attack=None):
+        with contextlib.redirect_stdout(io.StringIO()):  # the progress bar
+            train_mlp(MLP(), images, labels, epochs=1, attack=attack)
+
+    contestants = {
+        "plain": train,
+        "FGSM": lambda: train(lambda _model, x, _y, data_grad: fgsm(x, 0.25, data_grad)),
+    }
+    times = race(contestants, 3 if quick else 9)
+    ratio = ratios(times["FGSM"], times["plain"])
+    what = f"training on FGSM, {len(images):,} digits: times plain training"
+    yield what, spread(ratio), "≤ 2.1", ratio[1] <= 2.1
+
+
 def lbfgs_speed_rows(quick):
     model, images, targets = pairs(1000, seed=1)
     sample = 8 if quick else 16
@@ -273,6 +329,7 @@ def notebook_rows(quick):
 
 ROWS = [
     *(sweep_rows, one_image_rows, minimal_epsilon_rows, agreement_rows, photo_rows),
+    *(pgd_rows, training_rows),
     *(lbfgs_speed_rows, lbfgs_quality_rows, lbfgs_memory_rows, notebook_rows),
 ]
 
@@ -470,6 +527,24 @@ LIBRARIES = {
     "Adversarial Robustness Toolbox": art_sweep,
     "CleverHans": cleverhans_sweep,
 }
+
+
+def torchattacks_pgd(model):
+    import torchattacks
+
+    return torchattacks.PGD(model, eps=0.1, alpha=0.025, steps=10, random_start=False)
+
+
+def foolbox_pgd(model):
+    import foolbox
+
+    device = next(model.parameters()).device
+    wrapped = foolbox.PyTorchModel(model, bounds=(0, 1), device=device)
+    attack = foolbox.attacks.LinfPGD(abs_stepsize=0.025, steps=10, random_start=False)
+    return lambda images, labels: attack(wrapped, images, labels, epsilons=0.1)[1]
+
+
+PGD = {"torchattacks": torchattacks_pgd, "foolbox": foolbox_pgd}
 SEARCHES = ["c by bisection", "c by our search"]
 
 
