@@ -757,11 +757,11 @@ def test_too_few_class_names_are_named(mlp):
     ],
 )
 def test_a_network_that_does_not_fit_is_named(others, error, match):
-    before = len(_instances)
+    before = count_live()
     models = others and [load_mlp(), *others]
     with pytest.raises(error, match=match):
         widgets.NetworksExplorer(models, IMAGES, LABELS, [0, 0.1])
-    assert len(_instances) == before
+    assert count_live() == before
 
 
 class OtherMLP(MLP):
