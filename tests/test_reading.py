@@ -19,11 +19,14 @@ from helpers.attacks import fgsm, input_gradient
 ROOT = Path(__file__).parent.parent
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 # Bytes
-PAGE_LIMITS = {"02_fgsm_mnist": 0.6e6, "04_szegedy_noise": 1.2e6, "05_fgsm_vgg16_imagenet": 2e6}
+PAGE_LIMITS = {
+    **{"02_fgsm_mnist": 0.6e6, "04_szegedy_noise": 1.2e6, "05_fgsm_vgg16_imagenet": 2e6},
+    "06_transfer": 0.8e6,
+}
 OTHER_PAGE_LIMIT = 0.5e6
 SITE_LIMIT = 8e6
-WITH_SLIDERS = [name for name in NAMES if name[:2] in ("02", "03", "04", "05")]
-WITH_CHOICES = [name for name in WITH_SLIDERS if name[:2] != "03"]
+WITH_SLIDERS = [name for name in NAMES if name[:2] in ("02", "03", "04", "05", "06")]
+WITH_CHOICES = [name for name in WITH_SLIDERS if name[:2] not in ("03", "06")]
 WITH_PADS = ["02_fgsm_mnist", "index"]
 EXPLORER = ".explorer"
 PHONE = {"width": 360, "height": 740, "has_touch": True, "is_mobile": True}
@@ -367,3 +370,28 @@ def test_a_finger_draws_and_moves_the_slider(opened):
     before = _shown(explorer)
     explorer.get_by_role("slider").tap()  # in its middle
     _until(page, lambda: _shown(explorer) != before)
+
+
+def test_all_networks_read_the_noise_that_is_made_for_the_source(opened):
+    page = opened("06_transfer")
+    explorer = page.locator(EXPLORER)
+
+    def pictures():
+        canvases = explorer.locator(".pictures canvas")
+        return canvases.evaluate_all("all => all.map(canvas => canvas.toDataURL())")
+
+    _choose(explorer, "picture", 7)
+    _to_the_start(page, explorer)
+    _until(page, lambda: all("predicted 7" in name and "✓" in name for name in _shown(explorer)))
+    names = [name.partition(":")[0] for name in _shown(explorer)]
+    assert names == _options(explorer, "source")
+    clean, seen = pictures()[0], {}
+    explorer.get_by_role("slider").press("End")
+    for i, name in enumerate(names):
+        _choose(explorer, "source", i)
+        _until(page, lambda: pictures()[0] not in {clean, *seen.values()})
+        (seen[name],) = set(pictures())  # the same before every network
+        assert "✗" in _shown(explorer)[i]  # and its own source is fooled
+    _choose(explorer, "noise", 1)
+    _until(page, lambda: pictures()[0] not in seen.values())
+    _choose(explorer, "noise", 0)
