@@ -1,5 +1,5 @@
-"""Classic mistakes in the exercises, each with a part of the message that names it, and right answers
-that look unusual. Written as students write, and not as the recipes in helpers/exercises.py.
+"""Classic mistakes in the exercises, each with the part of the message that names it, and right
+answers that look unusual. Written as students write, and not as the recipes of the checks.
 """
 
 import random
