@@ -4,11 +4,15 @@ A score cannot tell: some wrong attacks are stronger than the right one. So what
 function gives is held against properties, in order, and against known wrong recipes.
 """
 
+import functools
+import io
 import math
 import traceback
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import nn
 
 from helpers.attacks import gradient_and_logits, lbfgs_noise
@@ -157,15 +161,21 @@ def _sign_gradient(model, images, labels):
     return gradient_and_logits(model, images, labels)[0].sign()
 
 
-def _unsure_digits(count):
-    """The course's network, and digits of which it is not so sure that its gradient rounds to 0.
+@functools.cache
+def _digits():
+    """Digits of which the network is not so sure that its gradient rounds to 0, and sure ones.
 
-    Some are misread.
+    Each with their labels. Some of the unsure ones are misread.
     """
-    model, (images, labels) = load_mlp(), load_mnist("test")
-    true = probabilities(model, images[:2000]).gather(1, labels[:2000, None]).squeeze(1)
-    chosen = (true < 0.999).nonzero().flatten()[:count]
-    return model, images[chosen], labels[chosen]
+    images, labels = (tensor[:2000] for tensor in load_mnist("test"))
+    true = probabilities(load_mlp(), images).gather(1, labels[:, None]).squeeze(1)
+    unsure = true < 0.999
+    return images[unsure], labels[unsure], images[~unsure], labels[~unsure]
+
+
+def _unsure_digits(count):
+    images, labels, *_ = _digits()
+    return load_mlp(), images[:count], labels[:count]
 
 
 # Notebook 1
@@ -492,6 +502,8 @@ def _success_rates(answer):
     def are(values):  # exact but for one image
         return (rates - torch.as_tensor(values).cpu()).abs().max() < 1.5 / len(images)
 
+    if are(wrong[:, right].float().mean(1)):
+        return
     added, total = [], images
     for epsilon in epsilons:
         total = (total + epsilon * signs).clamp(0, 1)
@@ -522,7 +534,7 @@ def _success_rates(answer):
         "from the second epsilon on the noise is too large. To which images is it added?",
     )
     yield (
-        not are(wrong[:, right].float().mean(1)),
+        True,
         "these rates are others. Of which images is the share counted, and what is a success? See "
         "hint 1.",
     )
@@ -531,8 +543,8 @@ def _success_rates(answer):
 @_exercise("3.2")
 def _first_fooling(answer):
     model, images, labels = _unsure_digits(80)
-    (sure_images, sure_labels) = (tensor[:40] for tensor in load_mnist("test"))
-    images, labels = torch.cat([images, sure_images]), torch.cat([labels, sure_labels])
+    _, _, sure, sure_labels = _digits()
+    images, labels = torch.cat([images, sure[:40]]), torch.cat([labels, sure_labels[:40]])
     epsilons = torch.tensor([0, 0.01, 0.02, 0.03, 0.05, 0.08])
     found = _numbers(_run(answer, model, images, labels, epsilons.tolist()), len(images))
     signs = _sign_gradient(model, images, labels)
@@ -545,6 +557,8 @@ def _first_fooling(answer):
         equal = torch.isclose(found, values.double().cpu(), atol=1e-6)
         return equal.float().mean() >= 0.98
 
+    if are(right):
+        return
     yield (
         are(epsilons[place]),
         "images that nothing fools get the smallest epsilon of all. What is the place of the first "
@@ -585,10 +599,7 @@ def _first_fooling(answer):
         are(added) or are(anew),
         "many are fooled too early, as if noise came on top of noise. To which images is it added?",
     )
-    yield (
-        not are(right),
-        "for more than one image in fifty this is another epsilon. What does hint 1 ask of each?",
-    )
+    yield True, "for some images this is another epsilon. What does hint 1 ask of each?"
 
 
 @_exercise("3.3")
@@ -723,16 +734,20 @@ def _descend(model, images, targets, penalty, clip=True, share=1):
 
 @_exercise("4.3")
 def _l1_noise(answer):
-    model, (images, _) = load_mlp(), sample_mnist(6)
-    targets = probabilities(model, images).topk(2).indices[:, 1]  # within easy reach
+    model, images, _ = _unsure_digits(10)
+    images = images[[0, 3, 8, 9]]  # their second class is within easy reach: 22 steps at most
+    targets = probabilities(model, images).topk(2).indices[:, 1]
     c = 0.3
     noise = _tensor(_run(answer, model, images, targets, c), like=images)
 
-    def is_(penalty, **options):
+    def is_(penalty, far=5e-4, few=0, **options):
         other = _descend(model, images, targets, lambda r: c * penalty(r), **options)
-        return ((noise - other).abs() > 2e-3).float().mean() < 0.01
+        return ((noise - other).abs() > far).sum() <= few
 
-    if is_(lambda r: r.abs().sum()):
+    def size(r):
+        return r.abs().sum()
+
+    if is_(size, far=3e-3, few=6):  # around 0 the sign of the noise is up to rounding
         return
     yield (
         (noise == 0).all(),
@@ -760,15 +775,15 @@ def _l1_noise(answer):
         "the penalty makes the noise larger. Is it added or subtracted?",
     )
     yield (
-        is_(lambda r: r.abs().sum(), clip=False) or _outside(images + noise),
+        is_(size, clip=False) or _outside(images + noise),
         "some pixels of images + noise leave [0, 1]. What keeps an image in the range?",
     )
     yield (
-        is_(lambda r: r.abs().sum(), share=1 / len(images)),
+        is_(size, far=3e-3, few=6, share=1 / len(images)),
         "an image's noise depends on how many are in the batch. How is the loss reduced?",
     )
     yield (
-        is_(lambda r: r.abs().sum() / c),
+        is_(lambda r: size(r) / c, far=9e-3, few=6),
         "it does not depend on c. By what is the penalty multiplied?",
     )
     yield True, "this noise is another. What besides the penalty differs from optimize_noise?"
@@ -812,18 +827,20 @@ def _largest_c(answer):
 
 @_exercise("5.1")
 def _through_jpeg(answer):
-    from torchvision.io import decode_jpeg, encode_jpeg  # late, as everywhere: it takes seconds
-
-    x = torch.linspace(0, 3, 64, device="cpu")
-    waves = [
-        (a * x[:, None] + b * x).sin() for a, b in ((1, 2), (3, 1), (2, 5), (4, 0), (1, 1), (7, 3))
-    ]
-    images = (0.5 + 0.4 * torch.stack(waves).view(2, 3, 64, 64)).to(torch.get_default_device())
+    x = torch.linspace(0, 3, 64)
+    ways = ((1, 2), (3, 1), (2, 5), (4, 0), (1, 1), (7, 3))
+    waves = [(a * x[:, None] + b * x).sin() for a, b in ways]
+    images = 0.5 + 0.4 * torch.stack(waves).view(2, 3, 64, 64)
     images = (images + 0.05 * torch.randn_like(images)).clamp(0, 1)
 
-    def through(quality, to_bytes=lambda image: (image * 255).round()):
-        files = [encode_jpeg(to_bytes(image).byte().cpu(), quality) for image in images]
-        return torch.stack([decode_jpeg(file) for file in files]).to(images) / 255
+    def through(quality, to_bytes=torch.round):
+        read = []
+        for image in images:
+            levels = to_bytes(255 * image).byte().permute(1, 2, 0).cpu().numpy()
+            file = io.BytesIO()
+            Image.fromarray(levels).save(file, "jpeg", quality=quality)
+            read.append(torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1))
+        return torch.stack(read).to(images) / 255
 
     found = _tensor(_run(answer, images, 90), like=images)
     coarse = _tensor(_run(answer, images, 10), like=images)
@@ -850,14 +867,14 @@ def _through_jpeg(answer):
     )
     best = through(90)
     yield (
-        abs((found - best).mean()) > 0.3 * abs((through(90, lambda i: i * 255) - best).mean()),
-        "the images have become darker by half a level on average. What happens to 7.9?",
-    )
-    worst = through(10)
-    yield (
-        (found - best).abs().mean() > 0.01 or (coarse - worst).abs().mean() > 0.02,
+        (found - best).abs().mean() > 0.01 or (coarse - through(10)).abs().mean() > 0.02,
         "the images come back otherwise than from a JPEG file of that quality. What do the bytes "
         "hold?",
+    )
+    cut_off = through(90, torch.floor)
+    yield (
+        abs((found - best).mean()) > 0.3 * abs((cut_off - best).mean()),
+        "the images have become darker by half a level on average. What happens to 7.9?",
     )
 
 
@@ -945,40 +962,41 @@ def _fgsm_normalised(answer):
     data_grad = torch.randn_like(images)
     z = (images - mean) / std
     given = _tensor(_run(answer, z, epsilon, data_grad, mean, std), like=z)
-    inside = (images - 0.5).abs() < 0.2  # nothing is clipped here, and z is within [0, 1] for some
-    moved = (given - z) * data_grad.sign()
-    calm = inside & (z > 0.3) & (z < 0.7)  # far from any bound
+    signs, black, white = data_grad.sign(), -mean / std, (1 - mean) / std
+    calm = ((images - 0.5).abs() < 0.3) & ((z - 0.5).abs() < 0.2)  # far from any bound
 
     def steps(size):
-        return _same((moved - size)[calm], torch.zeros_like(moved)[calm])
+        stepped = z + size * signs
+        clipped = torch.maximum(torch.minimum(stepped, white), black)
+        return any(_same(given, x) for x in (clipped, stepped.clamp(0, 1), stepped))
 
     yield (
-        _same(given[inside], (images + epsilon * data_grad.sign())[inside]),
+        _same(given, (images + epsilon * signs).clamp(0, 1)),
         "this is the picture in [0, 1]. What does the network expect?",
     )
     yield _same(given, z), "no pixel changes. What does it return?"
     yield (
-        steps(epsilon * torch.ones_like(z)),
+        steps(epsilon),
         "the step is epsilon in normalised numbers. How many grey levels is that?",
     )
     yield (
-        steps(epsilon * std * torch.ones_like(z)),
+        steps(epsilon * std),
         "the step has become smaller where it had to grow. Does normalising divide or multiply?",
     )
     yield (
-        steps((epsilon - mean) / std * torch.ones_like(z)),
+        steps((epsilon - mean) / std),
         "a change is normalised as if it were a picture. What is left of the mean in a difference?",
     )
     yield (
-        steps(epsilon / std.mean() * torch.ones_like(z)),
+        steps(epsilon / std.mean()),
         "all three colours get the same step. Are their deviations the same?",
     )
     yield (
-        steps(-epsilon / std * torch.ones_like(z)),
+        steps(-epsilon / std),
         "the step goes down the loss. Which way does the attack go?",
     )
     yield (
-        not steps(epsilon / std * torch.ones_like(z)),
+        not _same(given[calm], (z + epsilon / std * signs)[calm]),
         "far from black and white the step is another than epsilon of the grey scale. In which "
         "units is it?",
     )
@@ -992,8 +1010,7 @@ def _fgsm_normalised(answer):
         "turned back into a picture, some pixels leave [0, 1]. Where are black and white in "
         "normalised numbers?",
     )
-    right = (images + epsilon * data_grad.sign()).clamp(0, 1)
     yield (
-        not _same(pixels, right),
+        not _same(pixels, (images + epsilon * signs).clamp(0, 1)),
         "near black or white the pixels stop too early. Where are black and white of each colour?",
     )

@@ -226,15 +226,18 @@ print(
 
 
 # %% 5.1
-from torchvision.io import decode_jpeg, encode_jpeg
+from io import BytesIO
+
+from torchvision.transforms.v2.functional import to_pil_image
 
 
 def through_jpeg(images, quality):
-    read = []
+    read_images = []
     for image in images:
-        file = encode_jpeg((image * 255).round().byte().cpu(), quality=quality)
-        read.append(decode_jpeg(file) / 255)
-    return torch.stack(read).to(images)
+        file = BytesIO()
+        to_pil_image((image * 255).round().byte()).save(file, "jpeg", quality=quality)
+        read_images.append(pil_to_tensor(Image.open(file)) / 255)
+    return torch.stack(read_images).to(images)
 
 
 # %% 5.1 result

@@ -67,7 +67,7 @@ def says(capsys):
 
 
 def ids(cases):
-    return [f"{number}-{function.__name__}" for number, function, *_ in cases]
+    return [f"{number}-{getattr(answer, '__name__', answer)}" for number, answer, *_ in cases]
 
 
 @pytest.mark.parametrize(("number", "function", "part"), MISTAKES, ids=ids(MISTAKES))
@@ -99,7 +99,7 @@ def test_the_stub_is_not_tried_yet(says, number):
     assert says(number, answer(number, stub(number))) == "not tried yet."
 
 
-@pytest.mark.parametrize("number", NUMBERS)
+@pytest.mark.parametrize("number", [n for n in NUMBERS if "return" in stub(n)])
 def test_the_solution_is_right(says, number):
     assert says(number, answer(number, solutions()[number][0])) == "right."
 
