@@ -1,8 +1,9 @@
 """How the notebooks are run here: in a copy of the course, with what everybody has."""
 
-import ast
 import os
+import re
 import shutil
+import symtable
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,24 +48,33 @@ def workspace():
         yield Path(folder, "notebooks")
 
 
-_EXPLORERS = {
-    *("EpsilonExplorer", "PenaltyExplorer", "SweepExplorer"),
-    *("DigitPad", "NetworksExplorer"),
-}
+def needed(cells, wanted):
+    """The numbers of the code cells that are ``wanted(cell)``, and of those they build on."""
+    numbers, used = [], set()
+    for number, cell in reversed(list(enumerate(cells))):
+        if cell.cell_type != "code":
+            continue
+        here, defined = _names(TransformerManager().transform_cell(cell.source))
+        if wanted(cell) or defined & used:
+            numbers.append(number)
+            used = (used | here) - defined
+    return numbers
+
+
+def _names(source):
+    """The global names that a cell uses, and those that it defines."""
+    module = symtable.symtable(source, "cell", "exec")
+    defined = {s.get_name() for s in module.get_symbols() if s.is_assigned() or s.is_imported()}
+    used, tables = set(), [module]
+    for table in tables:  # grows while it is walked
+        tables += table.get_children()
+        used |= {s.get_name() for s in table.get_symbols() if table is module or s.is_global()}
+    return used, defined
+
+
+_EXPLORERS = re.compile(r"widgets\.\w+(Explorer|Pad)\(")
 
 
 def needed_by_explorers(cells):
     """The numbers of the cells that show an explorer or define what a needed cell uses."""
-    needed, used = [], set()
-    for index, cell in reversed(list(enumerate(cells))):
-        if cell.cell_type != "code":
-            continue
-        tree = list(ast.walk(ast.parse(TransformerManager().transform_cell(cell.source))))
-        names = [node for node in tree if isinstance(node, ast.Name)]
-        defined = {node.id for node in names if isinstance(node.ctx, ast.Store)}
-        defined |= {node.name for node in tree if isinstance(node, ast.FunctionDef | ast.alias)}
-        shown = {node.attr for node in tree if isinstance(node, ast.Attribute)} & _EXPLORERS
-        if shown or (needed and defined & used):
-            needed.append(index)
-            used = (used | {node.id for node in names}) - defined
-    return needed
+    return needed(cells, lambda cell: _EXPLORERS.search(cell.source))

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import pages
 from execution import ENVIRONMENT, PATHS, ROOT, needed_by_explorers, workspace
+from folds import CHECK
 
 from helpers.data import ASSETS, load_mnist
 from helpers.models import load_mlp
@@ -96,6 +97,15 @@ class SmallFigures(Preprocessor):
             if picture := output.get("data", {}).get("image/png"):
                 small = webp(base64.b64decode(picture), lossless=True)
                 output.data["image/png"] = base64.b64encode(small).decode()
+        return cell, resources
+
+
+class Checks(Preprocessor):
+    """Leave out what the checks of exercises say: in a page nobody has tried them."""
+
+    def preprocess_cell(self, cell, resources, index):
+        if cell.cell_type == "code" and CHECK.search(cell.source):
+            cell.outputs = []
         return cell, resources
 
 
@@ -173,6 +183,7 @@ c.HTMLExporter.preprocessors = [
     Execute,
     CoalesceStreamsPreprocessor,
     Links,
+    Checks,
     SmallFigures,
     Explorers,
 ]

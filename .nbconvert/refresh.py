@@ -2,10 +2,11 @@
 
     python .nbconvert/refresh.py
 
-First every notebook runs twice, the second time as another processor would calculate. Where the
-texts of a cell differ, the cell is named and nothing is written: a number that depends on the last
-bit does not belong on a page. The figure of a cell with the tag "figure:NAME" becomes
-images/NAME.png.
+First every notebook runs twice, the second time as another processor would calculate, and so do the
+solutions of its exercises (tests/solutions.py), which are then written into their folds. Where the
+texts of a cell differ, or a check does not accept its solution, the cell is named and nothing is
+written: a number that depends on the last bit does not belong on a page. The figure of a cell with
+the tag "figure:NAME" becomes images/NAME.png.
 """
 
 import base64
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import nbformat
 from execution import ENVIRONMENT, OTHER_PROCESSOR, PATHS, ROOT, workspace
+from folds import CHECK, fold, printed_by, solved
 from nbclient import NotebookClient
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from PIL import Image
@@ -43,6 +45,12 @@ def run(notebook, environment):
         for output in cell.get("outputs", []):
             output.get("data", {}).pop(VIEW, None)  # differs from run to run
     return notebook
+
+
+def run_twice(notebook):
+    """The notebook as it runs here and, at the same time, as it would on another processor."""
+    with ThreadPoolExecutor() as pool:
+        return pool.map(lambda e: run(notebook, e), (ENVIRONMENT, ENVIRONMENT | OTHER_PROCESSOR))
 
 
 def texts(cell):
@@ -84,11 +92,15 @@ def main():
     for path in PATHS:
         print(f"running {path.name}", flush=True)
         notebook = nbformat.read(path, as_version=4)
-        with ThreadPoolExecutor() as pool:  # both at once
-            finished[path], other = pool.map(
-                lambda environment, notebook=notebook: run(notebook, environment),
-                (ENVIRONMENT, ENVIRONMENT | OTHER_PROCESSOR),
-            )
+        answers, other = run_twice(solved(notebook))
+        for cell, elsewhere in zip(answers.cells, other.cells, strict=True):
+            here, there = printed_by(cell), printed_by(elsewhere)
+            if CHECK.search(cell.source) and not here.endswith(": right."):
+                differences.append(f"{path.name}: the solution is not accepted. {here}")
+            elif here != there:
+                differences.append(f"{path.name}, {cell.source!r}: here {here}, there {there}")
+        fold(notebook, answers)
+        finished[path], other = run_twice(notebook)
         for here, there in zip(finished[path].cells, other.cells, strict=True):
             if texts(here) != texts(there):
                 differences.append(

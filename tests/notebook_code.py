@@ -11,29 +11,25 @@ NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
 
 def definition(notebook, name):
-    """The function or class ``name`` as a code cell of ``notebooks/<notebook>.ipynb`` defines it.
+    """The function or class ``name`` as a cell of ``notebooks/<notebook>.ipynb`` defines it."""
+    found = definitions(notebook)
+    if name not in found:
+        raise LookupError(f"no code cell of {notebook}.ipynb defines {name}")
+    return found[name]
 
-    Only that definition, those of the notebook that it mentions, and the notebook's imports run.
-    """
+
+def definitions(notebook):
+    """What the notebook imports and the functions and classes that it defines, by name."""
     path = NOTEBOOKS / f"{notebook}.ipynb"
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    imports, definitions = [], {}
+    kept = []
     for source in ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"):
         for node in ast.parse(TransformerManager().transform_cell(source)).body:
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                imports.append(node)
-            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
-                definitions[node.name] = node
-    if name not in definitions:
-        raise LookupError(f"no code cell of {path.name} defines {name}")
-    wanted = [name]
-    for known in wanted:  # grows while it is walked
-        mentioned = {node.id for node in ast.walk(definitions[known]) if isinstance(node, ast.Name)}
-        wanted += mentioned & definitions.keys() - set(wanted)
-    module = ast.Module(imports + [definitions[known] for known in reversed(wanted)], [])
+            if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef):
+                kept.append(node)
     namespace = {"__name__": notebook}
-    exec(compile(module, path.name, "exec"), namespace)
-    return namespace[name]
+    exec(compile(ast.Module(kept, []), path.name, "exec"), namespace)
+    return namespace
 
 
 def helper_and_notebook(helper, notebook):

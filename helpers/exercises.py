@@ -1,0 +1,1016 @@
+"""Answers to the exercises of the notebooks: is it right, and if not, which mistake is it?
+
+A score cannot tell: some wrong attacks are stronger than the right one. So what a student's
+function gives is held against properties, in order, and against known wrong recipes.
+"""
+
+import functools
+import io
+import math
+import traceback
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+from helpers.attacks import gradient_and_logits, lbfgs_noise
+from helpers.data import load_mnist, sample_mnist
+from helpers.evaluation import distortion, probabilities
+from helpers.models import load_mlp
+
+
+def check(number, answer):
+    """Print whether ``answer``, a function or a value, solves the exercise ``number``, as "2.1".
+
+    A mistake is named and never raised, and costs neither random numbers nor the student's tensors.
+    """
+    exercise = _EXERCISES.get(str(number))
+    if exercise is None:
+        print(f"There is no exercise {number} to check; there are {', '.join(_EXERCISES)}.")
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        print(f"Exercise {number}: {_verdict(exercise, answer)}")
+
+
+_EXERCISES = {}
+
+
+def _exercise(number):
+    """Register a generator of (whether it is so, message): the first that is so is the verdict.
+
+    What stands below a ``yield`` may rely on it; a fault there is ours and raises.
+    """
+    return lambda exercise: _EXERCISES.setdefault(number, exercise)
+
+
+class _Mistake(Exception):
+    """What is wrong with an answer, whatever the exercise."""
+
+
+def _verdict(exercise, answer):
+    try:
+        for wrong, message in exercise(answer):
+            if wrong:
+                return message
+    except _Mistake as mistake:
+        return str(mistake)
+    return "right."
+
+
+# What all exercises ask of an answer
+
+
+def _tried(answer, none):
+    if answer is ...:
+        raise _Mistake("not tried yet.")
+    if answer is None:
+        raise _Mistake(none)
+
+
+def _run(function, *arguments):
+    """What the student's function gives for copies of the arguments."""
+    _tried(function, "this is None. Where is the function defined?")
+    if not callable(function):
+        kind = type(function).__name__
+        raise _Mistake(f"this is a {kind}, no function. Is it called where only its name belongs?")
+    copies = [a.clone() if isinstance(a, torch.Tensor) else a for a in arguments]
+    try:
+        result = function(*copies)
+    except _Mistake:
+        raise
+    except Exception as error:  # whatever a student's code may raise
+        if "ellipsis" in str(error).lower():
+            raise _Mistake("one of the blanks, ..., is still there.") from None
+        raise _Mistake(f"{_place(function, error)} stops with {_one_line(error)}") from None
+    _tried(result, "your function gives None. Does every way through it end in a return?")
+    for before, after in zip(arguments, copies, strict=True):
+        if isinstance(before, torch.Tensor) and not torch.equal(before, after.detach()):
+            raise _Mistake("a tensor it was given has other values afterwards. Which line writes?")
+    return result
+
+
+def _place(function, error):
+    """The line of the student's function, counted from its def, at which the error came."""
+    code = getattr(function, "__code__", None)
+    frames = traceback.walk_tb(error.__traceback__)
+    lines = [line - code.co_firstlineno + 1 for frame, line in frames if frame.f_code is code]
+    return f"line {lines[-1]} of your function" if lines else "your function"
+
+
+def _one_line(error):
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}{'…' if len(text) > 200 else ''}"
+
+
+def _tensor(result, like):
+    """``result``, if it is a tensor of the shape and the dtype of ``like``."""
+    if not isinstance(result, torch.Tensor):
+        raise _Mistake(f"it gives a {type(result).__name__}. Should it not give a tensor?")
+    if result.shape != like.shape:
+        shapes = f"{tuple(result.shape)}, where {tuple(like.shape)} is wanted"
+        raise _Mistake(f"it gives the shape {shapes}. Which line changes it?")
+    if result.dtype != like.dtype:
+        raise _Mistake(f"it gives {result.dtype}, not {like.dtype}. Which line changes that?")
+    if result.requires_grad:
+        raise _Mistake("its result still remembers how it was computed. Where is it detached?")
+    if result.isnan().any():
+        raise _Mistake("its result holds NaN. Is something divided by 0?")
+    return result
+
+
+def _numbers(result, count):
+    """``result``, a list or tensor of so many numbers, as a tensor."""
+    try:
+        numbers = torch.as_tensor(result, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        kind = type(result).__name__
+        raise _Mistake(f"this {kind} does not hold plain numbers. What should?") from None
+    if numbers.shape != (count,):
+        many = numbers.numel() if numbers.dim() == 1 else f"the shape {tuple(numbers.shape)}"
+        raise _Mistake(f"{count} numbers are wanted, and it gives {many}. One for what?")
+    if numbers.isnan().any():
+        raise _Mistake("one of its numbers is NaN. Is something divided by 0?")
+    return numbers
+
+
+def _number(result):
+    """``result``, a number or a tensor of one, as a float."""
+    if isinstance(result, torch.Tensor) and result.numel() == 1:
+        result = result.item()
+    if isinstance(result, torch.Tensor | list | tuple):
+        raise _Mistake(f"it gives {len(result)} values. Should it not be a single number?")
+    if isinstance(result, str | bool):
+        raise _Mistake(f"it gives a {type(result).__name__}. Should it not be a number?")
+    return _numbers([result], 1).item()
+
+
+def _same(a, b):
+    """Equal but for rounding, which may turn the sign of a gradient that is nearly 0."""
+    return ((a - b).abs() > 1e-4).float().mean().item() < 1e-3
+
+
+def _outside(images):
+    return bool((images < -1e-6).any() or (images > 1 + 1e-6).any())
+
+
+def _sign_gradient(model, images, labels):
+    """The signs of the gradient, also where a wrong recipe has left [0, 1]."""
+    return gradient_and_logits(model, images, labels)[0].sign()
+
+
+@functools.cache
+def _digits():
+    """Digits of which the network is not so sure that its gradient rounds to 0, and sure ones.
+
+    Each with their labels. Some of the unsure ones are misread.
+    """
+    images, labels = (tensor[:2000] for tensor in load_mnist("test"))
+    true = probabilities(load_mlp(), images).gather(1, labels[:, None]).squeeze(1)
+    unsure = true < 0.999
+    return images[unsure], labels[unsure], images[~unsure], labels[~unsure]
+
+
+def _unsure_digits(count):
+    images, labels, *_ = _digits()
+    return load_mlp(), images[:count], labels[:count]
+
+
+# Notebook 1
+
+
+@_exercise("1.1")
+def _toss(answer):
+    images = torch.rand(20, 1, 28, 28)
+    moved = {}
+    for epsilon in (0.1, 0.25):
+        noisy = _tensor(_run(answer, images, epsilon), like=images)
+        yield _outside(noisy), "some pixels leave [0, 1]. What keeps an image in the range?"
+        moved[epsilon] = noisy - images
+    sizes = {epsilon: noise.abs().max().item() for epsilon, noise in moved.items()}
+    yield max(sizes.values()) == 0, "no pixel changes. Is the noise added to what is returned?"
+    yield (
+        abs(sizes[0.1] - sizes[0.25]) < 1e-6,
+        "for two epsilons the noise is of the same size. Is a number written in?",
+    )
+    yield (
+        sizes[0.1] > 0.1 + 1e-5,
+        "some pixels change by more than epsilon. Which part of a random number is the coin?",
+    )
+    inside = (images > 0.1) & (images < 0.9)  # nothing is clipped here
+    noise, up = moved[0.1], moved[0.1] > 0
+    yield (
+        ((noise.abs() - 0.1).abs() > 1e-5)[inside].any(),
+        "some grey pixels change by less than epsilon. Does the coin decide more than a direction?",
+    )
+    shares = torch.stack([up[i][inside[i]].float().mean() for i in range(len(images))])
+    yield (
+        ((shares == 0) | (shares == 1)).all(),
+        "in each image all pixels move the same way. How many coins are tossed, and do they have "
+        "two sides?",
+    )
+    yield (
+        (shares - 0.5).abs().max() > 0.2,
+        "one direction comes up far more often than the other. Is the coin fair?",
+    )
+    both = inside[0] & inside[1]
+    yield (
+        (up[0] == up[1])[both].all(),
+        "the images of a batch all get the same noise. For how many pixels are coins tossed?",
+    )
+    yield (
+        torch.equal(_run(answer, images, 0.1), _run(answer, images, 0.1)),
+        "two calls toss the same. What fixes the random numbers?",
+    )
+
+
+@_exercise("1.2")
+def _share_wrong(answer):
+    # Every mistake below gives another number here.
+    confidence = torch.tensor([0.75, 0.875, 0.875, 0.9375, 0.9375, 0.5, 0.5, 0.5])
+    rest = 1 - confidence
+    table = torch.stack([confidence, rest * 0.75, rest * 0.25], 1)
+    labels = torch.tensor([0, 1, 0, 0, 0, 1, 2, 0])
+    share = _number(_run(answer, table, labels, 0.75))
+
+    def is_(value):
+        return math.isclose(share, value, abs_tol=1e-6)
+
+    yield is_(1), "this is no share. Is the count divided by something?"
+    yield is_(20), "this is more than 1. Is it in percent, where a share from 0 to 1 is wanted?"
+    yield (
+        is_(1 / 8),
+        "this is a share of *all* answers. Of which ones is it asked?",
+    )
+    yield (
+        is_(1 / 3),
+        "this says how many of the *wrong* answers are sure. Of which ones is it asked?",
+    )
+    yield (
+        is_(3 / 8),
+        "sure or not, every answer counts here. Where does the least confidence come in?",
+    )
+    yield is_(4 / 5), "this is the share of *right* answers. Which ones are counted?"
+    yield (
+        is_(0),
+        "not one wrong answer is found among the sure ones. Whose probability is it that must be "
+        "large: the true class's?",
+    )
+    yield is_(1 / 4), "an answer with exactly the least confidence is left out. Is it sure enough?"
+    yield (
+        not is_(1 / 5),
+        "on a small made-up table the share is another. Which answers are sure, and which of "
+        "these are wrong? Hint 1 goes one by one.",
+    )
+    other = _number(_run(answer, table, labels, 0.5))
+    yield (
+        not math.isclose(other, 3 / 8, abs_tol=1e-6),
+        "it is right for one least confidence and wrong for another. Is a number written in?",
+    )
+
+
+# Notebook 2
+
+
+@_exercise("2.1")
+def _two_half_steps(answer):
+    model, images, labels = _unsure_digits(100)
+    found = {
+        epsilon: _tensor(_run(answer, model, images, labels, epsilon), like=images)
+        for epsilon in (0.1, 0.06)
+    }
+
+    def signs(at, labels=labels):
+        return _sign_gradient(model, at, labels)
+
+    def right(epsilon):
+        middle = (images + epsilon / 2 * signs(images)).clamp(0, 1)
+        return (middle + epsilon / 2 * signs(middle)).clamp(0, 1)
+
+    adv_images = found[0.1]
+    if _same(adv_images, right(0.1)):
+        yield (
+            not _same(found[0.06], right(0.06)),
+            "it is right for one epsilon and wrong for another. Is a number written in?",
+        )
+        return
+    yield _outside(adv_images), "some pixels leave [0, 1]. What keeps an image in the range?"
+    yield _same(adv_images, images), "no pixel changes. What does it return?"
+    start = signs(images)
+    middle = (images + 0.05 * start).clamp(0, 1)
+    yield _same(adv_images, middle), "this is a single half step. What became of the other?"
+    once_more = (middle + 0.05 * start).clamp(0, 1)
+    yield (
+        _same(adv_images, once_more) or _same(adv_images, (images + 0.1 * start).clamp(0, 1)),
+        "both steps go the same way, so that they are one. Of which images is the second gradient?",
+    )
+    full = (images + 0.1 * start).clamp(0, 1)
+    yield (
+        _same(adv_images, (full + 0.1 * signs(full)).clamp(0, 1)),
+        "some pixels change by twice epsilon. How long is each of the two steps?",
+    )
+    yield (
+        _same(adv_images, (images + 0.05 * signs(middle)).clamp(0, 1)),
+        "the first step is lost. From which images does the second one start?",
+    )
+    yield (
+        _same(adv_images, (images + 0.1 * signs(middle)).clamp(0, 1)),
+        "this is one whole step, from the start, along the gradient half-way: a good attack, but "
+        "are these two half steps?",
+    )
+    down = (images - 0.05 * start).clamp(0, 1)
+    yield (
+        _same(adv_images, (down - 0.05 * signs(down)).clamp(0, 1)),
+        "the network gets surer of the true class. Does the loss go up or down?",
+    )
+    gradient = gradient_and_logits(model, images, labels)[0]
+    first = (images + 0.05 * gradient).clamp(0, 1)
+    second = (first + 0.05 * gradient_and_logits(model, first, labels)[0]).clamp(0, 1)
+    yield _same(adv_images, second), "every pixel moves by another amount. Where is the sign?"
+    free = images + 0.05 * start
+    yield (
+        _same(adv_images, (free + 0.05 * signs(free)).clamp(0, 1)),
+        "after the first step pixels are below 0 or above 1, where the network has never been. "
+        "Is it clipped as well?",
+    )
+    guesses = probabilities(model, images).argmax(1)
+    middle = (images + 0.05 * signs(images, guesses)).clamp(0, 1)
+    new_guesses = probabilities(model, middle).argmax(1)
+    yield (
+        _same(adv_images, (middle + 0.05 * signs(middle, guesses)).clamp(0, 1))
+        or _same(adv_images, (middle + 0.05 * signs(middle, new_guesses)).clamp(0, 1)),
+        "images that were misread at first come out otherwise. Away from which class does it go, "
+        "the true one or the network's guess?",
+    )
+    yield (
+        (adv_images - images).abs().max() > 0.1 + 1e-5,
+        "some pixels change by more than epsilon. How long are the two steps together?",
+    )
+    yield True, "these are not two half steps. What does hint 1 say that yours does otherwise?"
+
+
+@_exercise("2.2")
+def _few_pixels(answer):
+    images = 0.3 + 0.4 * torch.rand(20, 1, 28, 28)  # nothing is clipped, none is black
+    scale = torch.logspace(-2, 0, 20).view(-1, 1, 1, 1)
+    data_grad = scale * torch.randn_like(images)
+    adv_images = _tensor(_run(answer, images, 0.1, data_grad, 30), like=images)
+    moved = (adv_images - images).flatten(1)
+    changed, gradient = moved.abs() > 1e-6, data_grad.flatten(1)
+    counts = changed.sum(1)
+
+    def largest(values):
+        return torch.zeros_like(changed).scatter(1, values.topk(30).indices, True)
+
+    yield (counts == 0).all(), "no pixel changes. What does it return?"
+    yield (
+        (adv_images == 0).float().mean() > 0.5,
+        "the pixels that are not attacked have become black. What is multiplied by the mask?",
+    )
+    yield (counts == 784).all(), "all pixels change. Where are the few chosen?"
+    yield (
+        (counts.sum() - 20 * 30).abs() <= 20 and counts.unique().numel() > 2,
+        "some images change in hundreds of pixels, others in none. Is there one threshold for the "
+        "whole batch?",
+    )
+    yield (
+        ((counts - 30).abs() == 1).all(),
+        "one pixel is missing or too many in each image. Does the last of the chosen count?",
+    )
+    other = _tensor(_run(answer, images, 0.2, data_grad, 50), like=images) - images
+    yield (
+        (counts == 30).all() and ((other.abs() > 1e-6).sum((1, 2, 3)) == 30).all(),
+        "the number of pixels is the same for every k. Is a number written in?",
+    )
+    yield (counts != 30).any(), "the number of pixels that change is not k. How are they chosen?"
+    yield (
+        (changed == largest(gradient)).all() or (changed == largest(-gradient)).all(),
+        "all these pixels would move in the same direction. May a large gradient be negative too?",
+    )
+    yield (
+        (changed == largest(-gradient.abs())).all(),
+        "these are the pixels that matter least. Which end of the order is it?",
+    )
+    yield (
+        (changed != largest(gradient.abs())).any(),
+        "as many pixels as asked for change, but others. What decides how much a pixel counts?",
+    )
+    yield (
+        moved[changed].abs().std() > 1e-5,
+        "the chosen pixels change by different amounts. Where is the sign?",
+    )
+    yield (
+        (moved * gradient)[changed].max() < 0,
+        "the pixels move down the loss. Which way does the attack go?",
+    )
+    yield (
+        abs(moved.abs().max() - 0.1) > 1e-5 or abs(other.abs().max() - 0.2) > 1e-5,
+        "the chosen pixels do not change by epsilon. By what are they multiplied?",
+    )
+    images = torch.rand(20, 1, 28, 28)
+    yield (
+        _outside(_run(answer, images, 0.3, data_grad, 200)),
+        "some pixels leave [0, 1]. What keeps an image in the range?",
+    )
+
+
+@_exercise("2.3")
+def _steer(answer):
+    model, images, labels = _unsure_digits(50)
+    targets = (labels + torch.arange(50) % 9 + 1) % 10
+    found = _tensor(_run(answer, model, images, targets, 0.15, 5), like=images)
+
+    def walk(direction, size=0.03, steps=5, clip=True):
+        x = images
+        for _ in range(steps):
+            x = x + size * direction(x)
+            x = x.clamp(0, 1) if clip else x
+        return x.clamp(0, 1)
+
+    def towards(x):
+        return -_sign_gradient(model, x, targets)
+
+    def away(x):
+        return _sign_gradient(model, x, probabilities(model, x).argmax(1))
+
+    if _same(found, walk(towards)):
+        other = _tensor(_run(answer, model, images, targets, 0.08, 2), like=images)
+        yield (
+            not _same(other, walk(towards, 0.04, 2)),
+            "it is right once, but wrong for another epsilon and number of steps. Is a number "
+            "written in?",
+        )
+        return
+    yield _outside(found), "some pixels leave [0, 1]. What keeps an image in the range?"
+    yield _same(found, images), "no pixel changes. What does it return?"
+    yield (
+        _same(found, walk(lambda x: -towards(x))),
+        "the targets become less likely than they were. Does their loss go up or down?",
+    )
+    start = towards(images)
+    yield (
+        _same(found, walk(lambda x: start)) or _same(found, walk(towards, 0.15, 1)),
+        "all steps go the same way, so that they are one. Of which images is each gradient?",
+    )
+    yield (
+        _same(found, walk(towards, size=0.15)),
+        "each step is as long as all of them may be together. How long is one of them?",
+    )
+    yield (
+        _same(found, walk(towards, steps=1)),
+        "only one of the steps is left. Where does the next one start?",
+    )
+    labels_ = probabilities(model, images).argmax(1)
+    yield (
+        _same(found, walk(away))
+        or _same(found, walk(lambda x: -away(x)))
+        or _same(found, walk(lambda x: -_sign_gradient(model, x, labels_)))
+        or _same(found, walk(lambda x: _sign_gradient(model, x, labels_))),
+        "it follows the loss of what the network says. Whose loss should get small?",
+    )
+    yield (
+        _same(found, walk(towards, clip=False)),
+        "on the way pixels are below 0 or above 1, where the network has never been. After which "
+        "steps is it clipped?",
+    )
+    yield (
+        (found - images).abs().max() > 0.15 + 1e-5,
+        "some pixels change by more than epsilon. How long are all steps together?",
+    )
+    yield True, "these are not the steps that were asked for. Which of hint 1's parts is missing?"
+
+
+# Notebook 3
+
+
+def _fgsm_wrong(model, images, labels, epsilon, signs):
+    adv_images = (images + epsilon * signs).clamp(0, 1)
+    return probabilities(model, adv_images).argmax(1) != labels
+
+
+@_exercise("3.1")
+def _success_rates(answer):
+    model, images, labels = _unsure_digits(300)
+    epsilons = [0, 0.01, 0.03]
+    rates = _numbers(_run(answer, model, images, labels, epsilons), 3)
+    signs = _sign_gradient(model, images, labels)
+    wrong = torch.stack([_fgsm_wrong(model, images, labels, e, signs) for e in epsilons])
+    right = ~wrong[0]
+
+    def are(values):  # exact but for one image
+        return (rates - torch.as_tensor(values).cpu()).abs().max() < 1.5 / len(images)
+
+    if are(wrong[:, right].float().mean(1)):
+        return
+    added, total = [], images
+    for epsilon in epsilons:
+        total = (total + epsilon * signs).clamp(0, 1)
+        added.append((probabilities(model, total).argmax(1) != labels)[right].float().mean())
+    anew, total = [], images
+    for epsilon in epsilons:
+        total = (total + epsilon * _sign_gradient(model, total, labels)).clamp(0, 1)
+        anew.append((probabilities(model, total).argmax(1) != labels)[right].float().mean())
+    yield (
+        are(100 * wrong[:, right].float().mean(1)) or rates.max() > 1,
+        "a rate is more than 1. Is it in percent, where shares from 0 to 1 are wanted?",
+    )
+    yield (
+        are(1 - wrong[:, right].float().mean(1)) or are(1 - wrong.float().mean(1)),
+        "the rates begin at the top and fall. Is it the attack's success that is counted?",
+    )
+    yield (
+        are(wrong.float().mean(1)),
+        "at epsilon 0 there is no attack, and yet it succeeds. Which images cannot be won?",
+    )
+    yield (
+        are((wrong & right).float().mean(1)),
+        "the rates are a little too low. By how many images is it divided: also by those that "
+        "nobody has to attack?",
+    )
+    yield (
+        are(torch.stack(added)) or are(torch.stack(anew)),
+        "from the second epsilon on the noise is too large. To which images is it added?",
+    )
+    yield (
+        True,
+        "these rates are others. Of which images is the share counted, and what is a success? See "
+        "hint 1.",
+    )
+
+
+@_exercise("3.2")
+def _first_fooling(answer):
+    model, images, labels = _unsure_digits(80)
+    _, _, sure, sure_labels = _digits()
+    images, labels = torch.cat([images, sure[:40]]), torch.cat([labels, sure_labels[:40]])
+    epsilons = torch.tensor([0, 0.01, 0.02, 0.03, 0.05, 0.08])
+    found = _numbers(_run(answer, model, images, labels, epsilons.tolist()), len(images))
+    signs = _sign_gradient(model, images, labels)
+    wrong = torch.stack([_fgsm_wrong(model, images, labels, e, signs) for e in epsilons])
+    place, never = wrong.int().argmax(0), ~wrong.any(0)
+    right = epsilons[place].masked_fill(never, torch.inf)
+    misread = wrong[0]
+
+    def are(values):  # at least 98 % of the images
+        equal = torch.isclose(found, values.double().cpu(), atol=1e-6)
+        return equal.float().mean() >= 0.98
+
+    if are(right):
+        return
+    yield (
+        are(epsilons[place]),
+        "images that nothing fools get the smallest epsilon of all. What is the place of the first "
+        "True where there is none?",
+    )
+    yield (
+        are(right.masked_fill(never, epsilons[-1])),
+        "images that nothing fools look as if the last epsilon had done it. How do you tell them "
+        "apart?",
+    )
+    yield (
+        are(place.float()) or are(place.float().masked_fill(never, torch.inf)),
+        "these are places in the list. What stands there?",
+    )
+    yield (
+        are(right.masked_fill(misread, torch.inf)),
+        "images that are misread from the start get no epsilon. How much noise do they need?",
+    )
+    last = wrong.shape[0] - 1 - wrong.flip(0).int().argmax(0)
+    yield (
+        are(epsilons[last].masked_fill(never, torch.inf)),
+        "these are the last epsilons that fool, not the first. Does a later one overwrite them?",
+    )
+    before = epsilons[(place - 1).clamp(min=0)]
+    yield (
+        are(before.masked_fill(never, torch.inf)) or are(before.masked_fill(never, epsilons[-1])),
+        "these are the epsilons just before. Which one is the first that succeeds?",
+    )
+    total, added = images, torch.full(labels.shape, torch.inf)
+    again, anew = images, torch.full(labels.shape, torch.inf)
+    for epsilon in epsilons:
+        total = (total + epsilon * signs).clamp(0, 1)
+        again = (again + epsilon * _sign_gradient(model, again, labels)).clamp(0, 1)
+        for x, first in ((total, added), (again, anew)):
+            new = (probabilities(model, x).argmax(1) != labels) & first.isinf()
+            first[new] = epsilon
+    yield (
+        are(added) or are(anew),
+        "many are fooled too early, as if noise came on top of noise. To which images is it added?",
+    )
+    yield True, "for some images this is another epsilon. What does hint 1 ask of each?"
+
+
+@_exercise("3.3")
+def _estimate(answer):
+    # For a linear network the estimate is exact, and every mistake gives something else.
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).requires_grad_(False)
+    images = torch.rand(20, 1, 28, 28)
+    found = _tensor(_run(answer, model, images), like=images[:, 0, 0, 0])
+    weight, logits = model[1].weight, model(images)
+    top = logits.topk(2)
+    first, second = top.indices.unbind(1)
+    margin, slope = -top.values.diff().squeeze(1), weight[first] - weight[second]
+
+    def is_(values):
+        return torch.allclose(found, values, rtol=0.01, atol=1e-7)
+
+    shares = logits.softmax(1)
+    p, q = shares.gather(1, top.indices).unbind(1)
+    pull = p[:, None] * (weight[first] - shares @ weight) - q[:, None] * (
+        weight[second] - shares @ weight
+    )
+    loss = F.cross_entropy(logits, first, reduction="none")
+    loss_slope = shares @ weight - weight[first]
+    right = margin / slope.abs().sum(1)
+    yield is_(margin), "this is the margin alone. How fast does it shrink?"
+    yield is_(-right), "it has the wrong sign. Which of the two outputs is the larger one?"
+    yield is_(1 / right), "this is upside down. What is divided by what?"
+    yield (
+        is_(margin / slope.square().sum(1).sqrt()),
+        "this is a distance in another norm. Where every pixel moves by epsilon, by how much does "
+        "a linear score change?",
+    )
+    yield (
+        is_(margin / slope.abs().mean(1)),
+        "this is hundreds of times too large. Do the pixels add up, or is it their average?",
+    )
+    yield (
+        is_(margin / slope.sum(1)) or is_(margin / slope.sum(1).abs()),
+        "the pixels' slopes cancel each other. May each pixel choose its direction?",
+    )
+    yield (
+        is_(margin / slope.abs().sum()),
+        "an image's number depends on the other images. Over what is the sum?",
+    )
+    yield (
+        is_((p - q) / pull.abs().sum(1)),
+        "this takes probabilities, which crowd at 1. What is nearly linear in the pixels instead?",
+    )
+    yield (
+        is_(loss / loss_slope.abs().sum(1)) or is_(margin / loss_slope.abs().sum(1)),
+        "this takes the slope of the loss. Of what should it be: what has to become 0?",
+    )
+    yield (
+        is_(margin / weight[first].abs().sum(1))
+        or is_(top.values[:, 0] / weight[first].abs().sum(1)),
+        "this takes the slope of the largest output alone. What does the other one do meanwhile?",
+    )
+    yield (
+        not is_(right),
+        "on a linear network, where it is exact, the estimate is another. What does hint 1 divide?",
+    )
+
+
+# Notebook 4
+
+
+@_exercise("4.1")
+def _random_targets(answer):
+    labels = torch.arange(9000) % 10
+    targets = _tensor(_run(answer, labels), like=labels)
+    yield (
+        ((targets < 0) | (targets > 9)).any(),
+        "some targets are no classes. What brings numbers above 9 back?",
+    )
+    offsets = ((targets - labels) % 10).bincount(minlength=10)
+    yield (
+        (offsets > 0).sum() == 1,
+        "from class to target it is the same step for all. What is drawn for each image?",
+    )
+    yield (
+        offsets[0] > 0,
+        "some targets are the true class. Which draws can never give that?",
+    )
+    yield (
+        (offsets[1:] == 0).any(),
+        "some wrong classes never come up. Which is the largest number that is drawn?",
+    )
+    yield (
+        offsets.max() > 1.4 * offsets[1:].float().median(),
+        "one wrong class comes up twice as often as others. Who gets the draws that hit the label?",
+    )
+    yield (
+        torch.equal(_run(answer, labels), _run(answer, labels)),
+        "two calls draw the same. What fixes the random numbers?",
+    )
+
+
+@_exercise("4.2")
+def _easiest(answer):
+    _tried(answer, "this is None. Where does the class come from?")
+    value = _number(answer)
+    model, (images, labels) = load_mlp(), sample_mnist(30)
+    classes = torch.arange(10).repeat(30)
+    noise = lbfgs_noise(model, images.repeat_interleave(10, 0), classes, progress=False)
+    sizes = distortion(noise).view(30, 10)
+    wrong = torch.arange(10) != labels[:, None]
+    to_wrong = (sizes * wrong).sum(0) / wrong.sum(0)
+    yield value not in range(10), "this is no class of digits. Is it a distortion, or a place?"
+    yield (
+        value == sizes.mean(0).argmin(),
+        "this class wins because its own digits need no noise. Which images count for a target?",
+    )
+    yield value == to_wrong.argmax(), "this one is the hardest. Which end of the order is it?"
+    yield value != to_wrong.argmin(), "another class is easier on average. Over which is it taken?"
+
+
+def _descend(model, images, targets, penalty, clip=True, share=1):
+    """The descent of notebook 4 with another penalty (c included)."""
+    noise = torch.zeros_like(images)
+    for _ in range(1000):
+        noise = noise.detach().requires_grad_()
+        logits = model(images + noise)
+        missed = logits.argmax(1) != targets
+        if not missed.any():
+            break
+        loss = share * F.cross_entropy(logits, targets, reduction="sum") + penalty(noise)
+        (gradient,) = torch.autograd.grad(loss, noise)
+        noise = images + noise - 0.008 * gradient * missed.view(-1, 1, 1, 1)
+        noise = (noise.clamp(0, 1) if clip else noise) - images
+    return noise.detach()
+
+
+@_exercise("4.3")
+def _l1_noise(answer):
+    model, images, _ = _unsure_digits(10)
+    images = images[[0, 3, 8, 9]]  # their second class is within easy reach: 22 steps at most
+    targets = probabilities(model, images).topk(2).indices[:, 1]
+    c = 0.3
+    noise = _tensor(_run(answer, model, images, targets, c), like=images)
+
+    def is_(penalty, far=5e-4, few=0, **options):
+        other = _descend(model, images, targets, lambda r: c * penalty(r), **options)
+        return ((noise - other).abs() > far).sum() <= few
+
+    def size(r):
+        return r.abs().sum()
+
+    if is_(size, far=3e-3, few=6):  # around 0 the sign of the noise is up to rounding
+        return
+    yield (
+        (noise == 0).all(),
+        "the noise is zero everywhere. Does the loss reach it?",
+    )
+    yield (
+        is_(lambda r: r.square().sum()),
+        "this is still the square. Which of the two penalties counts small changes more?",
+    )
+    yield (
+        is_(lambda r: 0 * r.sum()),
+        "the penalty has next to no effect. Is it a sum over the pixels, or their average?",
+    )
+    yield (
+        is_(lambda r: r.sum()),
+        "it costs nothing to darken a pixel: what is negative pays for what is positive. What has "
+        "no sign?",
+    )
+    yield (
+        is_(lambda r: r.abs().amax((1, 2, 3)).sum()) or is_(lambda r: r.abs().max()),
+        "only the largest change is paid for. Which norm adds up all of them?",
+    )
+    yield (
+        is_(lambda r: -r.abs().sum()),
+        "the penalty makes the noise larger. Is it added or subtracted?",
+    )
+    yield (
+        is_(size, clip=False) or _outside(images + noise),
+        "some pixels of images + noise leave [0, 1]. What keeps an image in the range?",
+    )
+    yield (
+        is_(size, far=3e-3, few=6, share=1 / len(images)),
+        "an image's noise depends on how many are in the batch. How is the loss reduced?",
+    )
+    yield (
+        is_(lambda r: size(r) / c, far=9e-3, few=6),
+        "it does not depend on c. By what is the penalty multiplied?",
+    )
+    yield True, "this noise is another. What besides the penalty differs from optimize_noise?"
+
+
+@_exercise("4.4")
+def _largest_c(answer):
+    for border in (0.03, 1.7, 40.0):
+        calls = []
+
+        def reached(c, border=border, calls=calls):
+            calls.append(c)
+            if len(calls) > 500:
+                raise _Mistake("it has asked 500 times and goes on. When is the interval narrow?")
+            return float(c) <= border
+
+        c = _number(_run(answer, reached, 0.01, 100.0))
+        yield not calls, "it never asks whether a c succeeds. How can it know?"
+        yield (
+            min(calls) < 0.01 * 0.99 or max(calls) > 100 * 1.01,
+            "it looks outside of the interval it was given. Where is the middle?",
+        )
+        yield (
+            c > border and c / 1.03 <= border,
+            "the target is just missed with this c. Which end of the interval is known to succeed?",
+        )
+        yield c > border, "the target is far out of reach with this c. Which half is kept?"
+        yield (
+            c * 1.03 <= border and any(math.isclose(x, 50.005) for x in calls),
+            "a c that is clearly larger still reaches the target. Is the middle between 0.01 and "
+            "100 really 50, when ratios count?",
+        )
+        yield (
+            c * 1.03 <= border,
+            "a c that is clearly larger still reaches the target. How narrow is the interval?",
+        )
+
+
+# Notebook 5
+
+
+@_exercise("5.1")
+def _through_jpeg(answer):
+    x = torch.linspace(0, 3, 64)
+    ways = ((1, 2), (3, 1), (2, 5), (4, 0), (1, 1), (7, 3))
+    waves = [(a * x[:, None] + b * x).sin() for a, b in ways]
+    images = 0.5 + 0.4 * torch.stack(waves).view(2, 3, 64, 64)
+    images = (images + 0.05 * torch.randn_like(images)).clamp(0, 1)
+
+    def through(quality, to_bytes=torch.round):
+        read = []
+        for image in images:
+            levels = to_bytes(255 * image).byte().permute(1, 2, 0).cpu().numpy()
+            file = io.BytesIO()
+            Image.fromarray(levels).save(file, "jpeg", quality=quality)
+            read.append(torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1))
+        return torch.stack(read).to(images) / 255
+
+    found = _tensor(_run(answer, images, 90), like=images)
+    coarse = _tensor(_run(answer, images, 10), like=images)
+    yield (
+        found.max() > 2,
+        "its pixels go up to 255. What is the range of the images of this course?",
+    )
+    yield (
+        found.max() < 0.02,
+        "everything is black. Which numbers does a byte hold, and which are in an image?",
+    )
+    yield (
+        (found[0] - found[1]).abs().max() < 1e-6,
+        "all images come back as the same one. Which one is written to each file?",
+    )
+    yield _same(found, images), "the images come back as they were. Does it return what was read?"
+    yield (
+        (found - images).abs().max() < 1.01 / 255,
+        "nothing is lost but the rounding to bytes. Which kind of file does that?",
+    )
+    yield (
+        (found - coarse).abs().max() < 1e-6,
+        "the quality makes no difference. Where is it used?",
+    )
+    best = through(90)
+    yield (
+        (found - best).abs().mean() > 0.01 or (coarse - through(10)).abs().mean() > 0.02,
+        "the images come back otherwise than from a JPEG file of that quality. What do the bytes "
+        "hold?",
+    )
+    cut_off = through(90, torch.floor)
+    yield (
+        abs((found - best).mean()) > 0.3 * abs((cut_off - best).mean()),
+        "the images have become darker by half a level on average. What happens to 7.9?",
+    )
+
+
+@_exercise("5.2")
+def _bim(answer):
+    model, images, labels = _unsure_digits(60)
+    epsilon, alpha, steps = 0.1, 0.03, 6
+    found = _tensor(_run(answer, model, images, labels, epsilon, alpha, steps), like=images)
+
+    def walk(signs, alpha=alpha, around=None, epsilon=epsilon, clip=True):
+        x = images
+        for _ in range(steps):
+            center = x if around is None else around
+            x = x + alpha * signs(x)
+            x = x.clamp(center - epsilon, center + epsilon)
+            x = x.clamp(0, 1) if clip else x
+        return x
+
+    def away(x):
+        return _sign_gradient(model, x, labels)
+
+    start = away(images)
+    if _same(found, walk(away, around=images)):
+        other = _tensor(_run(answer, model, images, labels, 0.05, 0.02, 6), like=images)
+        yield (
+            not _same(other, walk(away, 0.02, images, 0.05)),
+            "it is right once, but wrong for another epsilon and alpha. Is a number written in?",
+        )
+        return
+    yield _same(found, images), "no pixel changes. What does it return?"
+    yield (
+        found.abs().max() < epsilon + 1e-4,
+        "this is only the noise. What has become of the image?",
+    )
+    yield _outside(found), "some pixels leave [0, 1]. What keeps an image in the range?"
+    free = walk(away)
+    if _same(found, free):
+        other = _run(answer, model, images, labels, 0.02, 0.05, 6)  # a step longer than epsilon
+        yield (
+            (other - images).abs().max() <= 6 * 0.02 + 1e-5,
+            "each step stays near the one before, and all together go far. Around which image is "
+            "the ball of radius epsilon?",
+        )
+        yield True, "some pixels change by more than epsilon. After a step, what brings them back?"
+    at_the_end = free.clamp(images - epsilon, images + epsilon)
+    yield (
+        _same(found, at_the_end),
+        "on the way it leaves the ball, and comes back only at the end. When is it to be kept in?",
+    )
+    yield (
+        _same(found, walk(lambda x: start, around=images))
+        or _same(found, (images + epsilon * start).clamp(0, 1)),
+        "all steps go the same way. Of which images is each gradient?",
+    )
+    yield (
+        _same(found, (images + alpha * start).clamp(0, 1))
+        or _same(
+            found, (images + min(alpha, epsilon) * away(walk(away, around=images))).clamp(0, 1)
+        ),
+        "only one step is left of all. Where does the next one start?",
+    )
+    yield (
+        _same(found, walk(lambda x: -away(x), around=images)),
+        "the network gets surer of the true class. Does the loss go up or down?",
+    )
+    yield (
+        _same(found, walk(away, epsilon / steps, images)),
+        "alpha makes no difference. How long is a step?",
+    )
+    yield (
+        (found - images).abs().max() > epsilon + 1e-5,
+        "some pixels change by more than epsilon. What keeps them within it?",
+    )
+    yield (
+        True,
+        "these are other images than ten careful steps give. Which part of hint 1 is missing?",
+    )
+
+
+@_exercise("5.3")
+def _fgsm_normalised(answer):
+    mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
+    std = torch.tensor([0.229, 0.224, 0.15]).view(3, 1, 1)
+    images, epsilon = torch.rand(10, 3, 16, 16), 0.04
+    data_grad = torch.randn_like(images)
+    z = (images - mean) / std
+    given = _tensor(_run(answer, z, epsilon, data_grad, mean, std), like=z)
+    signs, black, white = data_grad.sign(), -mean / std, (1 - mean) / std
+    calm = ((images - 0.5).abs() < 0.3) & ((z - 0.5).abs() < 0.2)  # far from any bound
+
+    def steps(size):
+        stepped = z + size * signs
+        clipped = torch.maximum(torch.minimum(stepped, white), black)
+        return any(_same(given, x) for x in (clipped, stepped.clamp(0, 1), stepped))
+
+    yield (
+        _same(given, (images + epsilon * signs).clamp(0, 1)),
+        "this is the picture in [0, 1]. What does the network expect?",
+    )
+    yield _same(given, z), "no pixel changes. What does it return?"
+    yield (
+        steps(epsilon),
+        "the step is epsilon in normalised numbers. How many grey levels is that?",
+    )
+    yield (
+        steps(epsilon * std),
+        "the step has become smaller where it had to grow. Does normalising divide or multiply?",
+    )
+    yield (
+        steps((epsilon - mean) / std),
+        "a change is normalised as if it were a picture. What is left of the mean in a difference?",
+    )
+    yield (
+        steps(epsilon / std.mean()),
+        "all three colours get the same step. Are their deviations the same?",
+    )
+    yield (
+        steps(-epsilon / std),
+        "the step goes down the loss. Which way does the attack go?",
+    )
+    yield (
+        not _same(given[calm], (z + epsilon / std * signs)[calm]),
+        "far from black and white the step is another than epsilon of the grey scale. In which "
+        "units is it?",
+    )
+    pixels = given * std + mean
+    yield (
+        given.min() >= -1e-6 and given.max() <= 1 + 1e-6,
+        "every normalised number has come into [0, 1]. Are black and white still black and white?",
+    )
+    yield (
+        _outside(pixels),
+        "turned back into a picture, some pixels leave [0, 1]. Where are black and white in "
+        "normalised numbers?",
+    )
+    yield (
+        not _same(pixels, (images + epsilon * signs).clamp(0, 1)),
+        "near black or white the pixels stop too early. Where are black and white of each colour?",
+    )
