@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,11 +44,50 @@ def test_the_damaged_gradient_is_the_one_of_notebook_3():
     assert row(label) == [*line.replace("%", "").split(), "<1", "<1"]
 
 
+def claim(beginning):
+    """Our numbers in the table of claims."""
+    (line,) = (line for line in README.splitlines() if line.startswith(f"| {beginning}"))
+    return [float(number) for number in re.findall(r"[\d.]+", line.split("|")[3])]
+
+
+def percentages(notebook, beginning):
+    """The numbers of the printed lines that begin so, line by line."""
+    lines = re.findall(rf"^ *{re.escape(beginning)} (.*%.*)$", printed(notebook), re.M)
+    return [[float(n) for n in re.findall(r"([\d.]+)%", line)] for line in lines]
+
+
 def test_the_logistic_regression_is_the_one_of_notebook_2():
-    errors = dict(
-        re.findall(r"error on +(\w+) test images: ([\d.]+)%", printed("02_fgsm_mnist.ipynb"))
+    ours = re.findall(r"error on +\w+ test images: ([\d.]+)%", printed("02_fgsm_mnist.ipynb"))
+    assert claim("logistic regression") == list(map(float, ours))
+
+
+def test_the_claims_of_szegedy_are_those_of_notebook_6():
+    text, lines = printed("06_transfer.ipynb"), partial(percentages, "06_transfer.ipynb")
+    distortions = re.findall(r"^FC\S+ +(0\.\d{3})   0", text, re.M)
+    errors = re.findall(r"^FC\S+ +[\d.]+ +\([\d.]+\) +([\d.]+) ", text, re.M)
+    assert claim("distortion of FC10") == list(map(float, distortions))
+    assert claim("test error of the same") == list(map(float, errors))
+    (strong,), (weak,), (gaussian, *_) = map(lines, ("FC10(1)", "FC10(1e-4)", "Gaussian noise, .1"))
+    assert claim("noise for FC10(1),") == [error for error in strong if error != 100]
+    assert claim("noise for FC10(1e-4),") == weak[-2:]
+    assert claim("Gaussian noise of .1") == gaussian
+    (least,), (amplified,) = map(lines, ("FC100 on P1", "FC100 on P1, to .1"))
+    assert claim("noise for FC100-100-10 on P1") == least[1:]
+    assert claim("the same, amplified") == amplified[1:]
+
+
+def test_the_claims_of_goodfellow_are_those_of_notebook_7():
+    lines = partial(percentages, "07_adversarial_training.ipynb")
+    (_, before, *clean_source), (after, trained_source, *_) = (
+        [line for line in lines(name) if len(line) in (2, 3)]
+        for name in ("clean-trained", "trained with FGSM .25")
     )
-    assert f"error {errors['clean']} % clean and {errors['worst']} % adversarial" in README
+    (small, *_) = (line for line in lines("trained with FGSM .1") if len(line) == 3)
+    assert claim("adversarial training at .25") == [before[1], after[1]]
+    assert claim("its clean error") == [before[0], after[0], 0.1, small[0]]
+    assert claim("its confidence") == [before[2], after[2]]
+    read = clean_source[0][1], trained_source[0]
+    assert claim("noise of the clean-trained") == list(read)
 
 
 @pytest.mark.parametrize(
