@@ -144,14 +144,14 @@ def _writes(images, *given):
 
 ODD = {
     "not tried yet": ...,
-    "no function": 3,
-    "is a Tensor, no function": torch.zeros(3),
+    "of type int": 3,
+    "of type Tensor": torch.zeros(3),
     "gives None": _forgets_to_return,
     "line 3 of your function stops with KeyError": _raises,
     "one of the blanks": _leaves_a_blank,
     "other values afterwards": _writes,
     "stops with TypeError": lambda: None,
-    "gives a list": lambda images, *given: images.tolist(),
+    "gives type list": lambda images, *given: images.tolist(),
     "gives the shape": lambda images, *given: images[0],
     "torch.float64": lambda images, *given: images.double(),
     "holds NaN": lambda images, *given: images / 0 * 0,
