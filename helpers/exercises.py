@@ -75,7 +75,7 @@ def _run(function, *arguments):
     _tried(function, "this is None. Where is the function defined?")
     if not callable(function):
         kind = type(function).__name__
-        raise _Mistake(f"this is a {kind}, no function. Is it called where only its name belongs?")
+        raise _Mistake(f"this is of type {kind}. Is the function called where its name belongs?")
     copies = [a.clone() if isinstance(a, torch.Tensor) else a for a in arguments]
     try:
         result = function(*copies)
@@ -108,7 +108,7 @@ def _one_line(error):
 def _tensor(result, like):
     """``result``, if it is a tensor of the shape and the dtype of ``like``."""
     if not isinstance(result, torch.Tensor):
-        raise _Mistake(f"it gives a {type(result).__name__}. Should it not give a tensor?")
+        raise _Mistake(f"it gives type {type(result).__name__}. Should it not give a tensor?")
     if result.shape != like.shape:
         shapes = f"{tuple(result.shape)}, where {tuple(like.shape)} is wanted"
         raise _Mistake(f"it gives the shape {shapes}. Which line changes it?")

@@ -144,14 +144,14 @@ def _writes(images, *given):
 
 ODD = {
     "not tried yet": ...,
-    "no function": 3,
-    "is a Tensor, no function": torch.zeros(3),
+    "of type int": 3,
+    "of type Tensor": torch.zeros(3),
     "gives None": _forgets_to_return,
     "line 3 of your function stops with KeyError": _raises,
     "one of the blanks": _leaves_a_blank,
     "other values afterwards": _writes,
     "stops with TypeError": lambda: None,
-    "gives a list": lambda images, *given: images.tolist(),
+    "gives type list": lambda images, *given: images.tolist(),
     "gives the shape": lambda images, *given: images[0],
     "torch.float64": lambda images, *given: images.double(),
     "holds NaN": lambda images, *given: images / 0 * 0,
@@ -232,3 +232,15 @@ def test_the_notebook_with_its_solutions_runs_and_every_check_says_right(chapter
 def test_every_solution_is_folded(number):
     for code in solutions()[number]:
         assert any(f"<summary>Solution of {number}</summary>" in t and code in t for t in TEXTS)
+
+
+@pytest.mark.parametrize("chapter", NOTEBOOKS)
+def test_three_outputs_are_folded_until_the_reader_has_guessed(chapter):
+    cells = NOTEBOOKS[chapter].cells
+    asked = [place + 1 for place, cell in enumerate(cells) if "**Guess first:**" in cell.source]
+    tagged = [place for place, cell in enumerate(cells) if "guess" in cell.metadata.get("tags", [])]
+    assert asked == tagged
+    assert len(asked) == 3
+    for place in asked:
+        assert cells[place].metadata.jupyter == {"outputs_hidden": True}
+        assert "widgets." not in cells[place].source  # a canvas has no size while it is hidden
