@@ -1,6 +1,6 @@
 """The published claims that notebook 07 shows, held by the course's networks inside a range.
 
-Each comment gives (the paper's number; the least and the most of the seeds that were trained).
+Each comment gives (the paper's number; the least and the most of three training seeds).
 """
 
 import copy
@@ -58,27 +58,27 @@ def test_clean_training_leaves_nothing_right_and_is_sure_of_it(mlp, mnist):
 
 
 def test_adversarial_training_resists_its_own_attack(networks, mnist):
-    within(13, fgsm_error(networks["fgsm_0.25"], *mnist, 0.25), 21)  # (17.9; 16.6 to 17.4)
-    within(7, fgsm_error(networks["fgsm_0.1"], *mnist, 0.1), 11)  # (none; 9.0 to 9.0)
+    within(13, fgsm_error(networks["fgsm_0.25"], *mnist, 0.25), 21)  # (17.9; 16.0 to 17.4)
+    within(7, fgsm_error(networks["fgsm_0.1"], *mnist, 0.1), 11)  # (none; 8.8 to 9.0)
 
 
 def test_adversarial_training_makes_less_sure_of_mistakes(networks, mnist):
-    within(58, confidence_on_mistakes(networks["fgsm_0.25"], *mnist, 0.25), 82)  # (81.4; 63 to 66)
+    within(58, confidence_on_mistakes(networks["fgsm_0.25"], *mnist, 0.25), 82)  # (81.4; 63 to 67)
     within(66, confidence_on_mistakes(networks["fgsm_0.1"], *mnist, 0.1), 76)  # (none; 71 to 71)
 
 
-def test_clean_images_gain_at_a_small_epsilon_only(networks, mnist):
+def test_clean_images_gain_from_training_at_a_small_epsilon(networks, mnist):
     clean = errors(networks["clean"], *mnist)
     # (.94 to .84, that is 11 % less; 17 to 20 % less)
     assert errors(networks["fgsm_0.1"], *mnist) < 0.9 * clean
     assert errors(networks["pgd_0.1"], *mnist) < 0.9 * clean  # (none; 19 to 27 % less)
-    within(1.9, errors(networks["fgsm_0.25"], *mnist), 3)  # (.84; 2.05 to 2.38, from 1.97)
+    within(1.7, errors(networks["fgsm_0.25"], *mnist), 2.8)  # (.84; 1.92 to 2.38, from 1.97)
 
 
 def test_noise_made_for_one_network_on_the_other(networks, mnist):
     clean, trained = networks["clean"], networks["fgsm_0.25"]
-    within(15, fgsm_error(trained, *mnist, 0.25, source=clean), 23)  # (19.6; 18.7 to 18.7)
-    within(60, fgsm_error(clean, *mnist, 0.25, source=trained), 80)  # (40.9; 70.7 to 71.5)
+    within(15, fgsm_error(trained, *mnist, 0.25, source=clean), 23)  # (19.6; 18.0 to 18.7)
+    within(60, fgsm_error(clean, *mnist, 0.25, source=trained), 80)  # (40.9; 70.7 to 71.7)
 
 
 def test_training_on_random_signs_does_not_help(mlp, mnist):
@@ -98,21 +98,21 @@ def test_training_on_random_signs_does_not_help(mlp, mnist):
 def test_trained_with_fgsm_it_is_worse_at_small_epsilons_and_falls_to_pgd(networks, mnist, digits):
     network = networks["fgsm_0.25"]
     own = fgsm_error(network, *mnist, 0.25)
-    assert fgsm_error(network, *mnist, 0.05) > 1.5 * own  # 31 to 32 beside 17
-    assert fgsm_error(network, *mnist, 0.15) < own  # 11 to 13
+    assert fgsm_error(network, *mnist, 0.05) > 1.5 * own  # 31 to 32 beside 16 to 17
+    assert fgsm_error(network, *mnist, 0.15) < own  # 10 to 13
     assert pgd_error(network, *digits, 0.25) > 99  # 99.9 to 100
 
 
-def test_a_masked_gradient_shows_its_symptoms(networks, mnist):
+def test_a_masked_gradient_shows_its_symptoms(networks, mnist, digits):
     images, labels = mnist
     network = networks["fgsm_0.25"]
     own = fgsm_error(network, images, labels, 0.1)  # 18 to 22
-    assert fgsm_error(network, images, labels, 0.1, source=networks["clean"]) > own + 5  # 32 to 35
+    assert fgsm_error(network, images, labels, 0.1, source=networks["clean"]) > own + 5  # 32 to 36
     random_images = attacks.fgsm(images, 0.1, torch.randn_like(images))
-    assert errors(network, random_images, labels) > own + 3  # 28 to 29
-    within(45, agreement(network, *mnist), 56)  # 50 to 50
+    assert errors(network, random_images, labels) > own + 3  # 27 to 29
+    within(45, agreement(network, *digits), 56)  # 50 to 51
     for name in ("clean", "pgd_0.1", "pgd_0.25"):
-        assert agreement(networks[name], *mnist) > 58  # 63 to 81
+        assert agreement(networks[name], *digits) > 58  # 63 to 81
 
 
 def agreement(network, images, labels):
@@ -140,9 +140,10 @@ def test_the_noise_of_fgsm_tells_the_label_to_who_was_trained_on_it(networks, mn
 
 
 def test_training_on_pgd_resists_pgd(networks, digits):
-    within(8, pgd_error(networks["pgd_0.1"], *digits, 0.1), 17)  # (none; 12.3 to 12.4)
-    assert pgd_error(networks["fgsm_0.1"], *digits, 0.1) > 18  # 22.2 to 22.2
+    within(8, pgd_error(networks["pgd_0.1"], *digits, 0.1), 17)  # (none; 12.3 to 13.0)
+    assert pgd_error(networks["fgsm_0.1"], *digits, 0.1) > 18  # 22.2 to 30.0
     assert pgd_error(networks["clean"], *digits, 0.1) > 85  # 91.6
+    within(42, pgd_error(networks["pgd_0.25"], *digits, 0.25), 56)  # two seeds: 48.0 and 49.3
 
 
 # The notebook's own definition.
