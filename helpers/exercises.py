@@ -8,6 +8,7 @@ import functools
 import io
 import math
 import traceback
+from copy import deepcopy
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from helpers.attacks import gradient_and_logits, lbfgs_noise
 from helpers.data import load_mnist, sample_mnist
 from helpers.evaluation import distortion, probabilities
 from helpers.models import load_mlp
+from helpers.networks import load_network
 
 
 def check(number, answer):
@@ -121,16 +123,17 @@ def _tensor(result, like):
     return result
 
 
-def _numbers(result, count):
-    """``result``, a list or tensor of so many numbers, as a tensor."""
+def _numbers(result, *shape):
+    """``result``, a list or tensor of numbers of this shape, as a tensor."""
     try:
         numbers = torch.as_tensor(result, dtype=torch.float64).detach().cpu()
     except (TypeError, ValueError, RuntimeError):
         kind = type(result).__name__
         raise _Mistake(f"this {kind} does not hold plain numbers. What should?") from None
-    if numbers.shape != (count,):
+    if numbers.shape != shape:
         many = numbers.numel() if numbers.dim() == 1 else f"the shape {tuple(numbers.shape)}"
-        raise _Mistake(f"{count} numbers are wanted, and it gives {many}. One for what?")
+        wanted = " x ".join(map(str, shape))
+        raise _Mistake(f"{wanted} numbers are wanted, and it gives {many}. One for what?")
     if numbers.isnan().any():
         raise _Mistake("one of its numbers is NaN. Is something divided by 0?")
     return numbers
@@ -1014,3 +1017,489 @@ def _fgsm_normalised(answer):
         not _same(pixels, (images + epsilon * signs).clamp(0, 1)),
         "near black or white the pixels stop too early. Where are black and white of each colour?",
     )
+
+
+# Notebook 6
+
+
+@_exercise("6.1")
+def _halves(answer):
+    n = 1001
+    result = _run(answer, n)
+    yield (
+        not isinstance(result, tuple | list) or len(result) != 2,
+        "two halves are wanted. What does the return give?",
+    )
+    halves = [_rows(half) for half in result]
+    yield (
+        any(half is None for half in halves),
+        "a half has to be a row of whole numbers, those of its images. What is it here?",
+    )
+    yield (
+        any(len(half) and (half.min() < 0 or half.max() >= n) for half in halves),
+        "some numbers belong to no image. Which is the first, and which the last?",
+    )
+    yield (
+        any(half.unique().numel() == n for half in halves),
+        "one half holds all the images. Are two tensors with the same number equal, in a set?",
+    )
+    yield (
+        any(half.unique().numel() < len(half) for half in halves),
+        "an image comes twice in the same half. Are those drawn already still in the hat?",
+    )
+    yield (
+        torch.isin(*halves).any(),
+        "some images are in both halves. How does the second know what the first has taken?",
+    )
+    yield (
+        sum(map(len, halves)) < n,
+        "with 1001 images some are in neither half. Where does the second one begin and end?",
+    )
+    yield (
+        abs(len(halves[0]) - len(halves[1])) > 1,
+        "one of the two is clearly larger. Are these halves?",
+    )
+    early, even = (halves[0] < n // 2).float().mean(), (halves[0] % 2 == 0).float().mean()
+    yield (
+        max(abs(early - 0.5), abs(even - 0.5)) > 0.1,
+        "which half an image is in follows from its place. Where does chance come in, before the "
+        "cut or after it?",
+    )
+    yield (
+        _rows(_run(answer, n)[0]).tolist() == halves[0].tolist(),
+        "two calls give the same halves. What fixes the random numbers?",
+    )
+
+
+def _rows(half):
+    """``half``, a sequence of row numbers, as a tensor, or None if it is something else."""
+    try:
+        rows = torch.as_tensor(half).cpu()
+    except (TypeError, ValueError, RuntimeError):
+        return None
+    whole = not (rows.is_floating_point() or rows.is_complex() or rows.dtype == torch.bool)
+    return rows if whole and rows.dim() == 1 else None
+
+
+def _misread(reader, images, labels):
+    return reader(images).argmax(1) != labels
+
+
+@_exercise("6.2")
+def _transfer_table(answer):
+    _, images, labels = _unsure_digits(150)
+    readers = [load_mlp(), load_network("fc10_1e-4"), load_network("convolutional")]
+
+    everyone = labels >= 0
+    seen = [~_misread(reader, images, labels) for reader in readers]
+
+    def table(epsilon, among=(everyone,) * 3):
+        signs = [_sign_gradient(source, images, labels) for source in readers]
+        return rows([(images + epsilon * each).clamp(0, 1) for each in signs], among)
+
+    def rows(attacked, among=(everyone,) * 3):
+        pairs = list(zip(readers, among, strict=True))
+        errors = [[_misread(r, x, labels)[a].double().mean() for r, a in pairs] for x in attacked]
+        return torch.tensor(errors, dtype=torch.float64, device="cpu")
+
+    found = _numbers(_run(answer, readers, images, labels, 0.1), 3, 3)
+    right, clean = table(0.1), rows([images] * 3)
+
+    def is_(other):
+        return (found - other).abs().max() < 1.5 / len(images)  # rounding may turn one image
+
+    if is_(right):
+        other = _numbers(_run(answer, readers, images, labels, 0.03), 3, 3)
+        yield (
+            (other - table(0.03)).abs().max() > 1.5 / len(images),
+            "it is right for one epsilon and wrong for another. Is a number written in?",
+        )
+        return
+    yield (
+        (found / 100 - right).abs().max() < 1.5 / len(images),
+        "some numbers are above 1. Are they in percent, where shares from 0 to 1 are wanted?",
+    )
+    yield is_(right.T), "rows and columns are exchanged. Whose noise is a row: one source's?"
+    yield (
+        is_(1 - right) or is_(1 - right.T),
+        "these are shares of images that are read *correctly*. Which share is asked for?",
+    )
+    yield (
+        is_(right.diag().expand(3, 3)) or is_(right.diag().expand(3, 3).T),
+        "each network reads only the noise that was made for itself. Whose gradient is it?",
+    )
+    yield (
+        is_(right[0].expand(3, 3)) or is_(right[2].expand(3, 3)),
+        "all rows are the same. For which network is the noise of each row made?",
+    )
+    yield is_(clean), "so much is misread without any noise. Which images do the networks read?"
+    x, added = images, []
+    for source in readers:
+        x = (x + 0.1 * _sign_gradient(source, x, labels)).clamp(0, 1)
+        added.append(x)
+    yield (
+        is_(rows(added)),
+        "from row to row the noise adds up. At which images does each attack start?",
+    )
+    yield (
+        is_(table(0.1, among=seen)) or is_(right - clean),
+        "what was misread without noise is taken off. Is it asked for a rate of success, or for "
+        "all that is misread?",
+    )
+    yield (
+        is_(table(-0.1)),
+        "the networks read better than without noise. Does the loss go up or down?",
+    )
+    yield True, "at least one number is another. What do the rows of hint 1 have in common?"
+
+
+@_exercise("6.3")
+def _transfer_rate(answer):
+    _, images, labels = _unsure_digits(300)
+    source, reader = load_network("mlp_p1"), load_network("fc10_1e-4")
+    found = _number(_run(answer, source, reader, images, labels, 0.05))
+
+    def read(epsilon, gradient_of=source):
+        """Who is misread by source and by reader, before and after the noise."""
+        signs = _sign_gradient(gradient_of, images, labels)
+        adv_images = (images + epsilon * signs).clamp(0, 1)
+        return [_misread(m, x, labels) for x in (images, adv_images) for m in (source, reader)]
+
+    def share(hit, among):
+        return ((hit & among).sum() / among.sum()).item()
+
+    def is_(value):
+        return abs(found - value) < 0.004
+
+    source_before, reader_before, source_after, reader_after = read(0.05)
+    both = ~source_before & ~reader_before
+    right = share(reader_after, both & source_after)
+    if is_(right):
+        before, before_, fooled, followed = read(0.1)
+        other = _number(_run(answer, source, reader, images, labels, 0.1))
+        yield (
+            abs(other - share(followed, ~before & ~before_ & fooled)) > 0.004,
+            "it is right for one epsilon and wrong for another. Is a number written in?",
+        )
+        return
+    yield is_(100 * right), "this is more than 1. Is it in percent, where a share is wanted?"
+    yield (
+        is_(right * (both & source_after).sum().item()),
+        "this is a number of images. By how many is it to be divided?",
+    )
+    yield is_(1 - right), "this is the share that the reader still gets right. Which is asked for?"
+    yield (
+        is_(share(reader_after & source_after & both, both | True)),
+        "this is a share of *all* images. Of which ones is it asked?",
+    )
+    yield (
+        is_(share(reader_after, both)) or is_(share(reader_after & source_after, both)),
+        "images on which the noise fails at its source are counted too. Can such noise carry over?",
+    )
+    yield (
+        is_(share(reader_after, both | True)) or is_(share(reader_after, source_after)),
+        "what was misread without any noise counts as a success. Which images are to be left out?",
+    )
+    yield (
+        is_(share(reader_after, ~source_before & source_after)),
+        "images that the reader misreads without noise are counted. Has the noise fooled it there?",
+    )
+    yield (
+        is_(share(reader_after, ~reader_before & source_after))
+        or is_(share(reader_after, ~reader_before)),
+        "images that the source misreads without noise are counted. What did the noise do there?",
+    )
+    _, _, back, own = read(0.05, reader)
+    yield (
+        is_(share(own, both & back)) or is_(share(own, both)) or is_(share(back, both & own)),
+        "the noise was made for the reader. Whose gradient does somebody have who knows only the "
+        "source?",
+    )
+    yield (
+        is_(share(source_after, both & reader_after)),
+        "of those fooled at the reader this is the share fooled at the source. Which comes first?",
+    )
+    yield True, "the share is another. Who has to read what, before and after, by hint 1?"
+
+
+# Notebook 7
+
+
+def _small_network():
+    return nn.Sequential(nn.Flatten(), nn.Linear(784, 20), nn.Tanh(), nn.Linear(20, 10))
+
+
+@_exercise("7.1")
+def _adversarial_epoch(answer):
+    start = _small_network()
+    images, labels = torch.rand(288, 1, 28, 28), torch.randint(0, 10, (288,))
+
+    def epoch(train):
+        """The weights after ``train(model, optimizer)``, and what that gives."""
+        model = deepcopy(start)
+        given = train(model, torch.optim.SGD(model.parameters(), lr=0.3))
+        return nn.utils.parameters_to_vector(model.parameters()).detach(), given
+
+    def fgsm(model, x, y, epsilon=0.1, clip=True):
+        adv_images = x + epsilon * _sign_gradient(model, x, y)
+        return adv_images.clamp(0, 1) if clip else adv_images
+
+    def recipe(attack=fgsm, loss=F.cross_entropy, clean=0, attacked=1, size=64, end=288, zero=True):
+        """An epoch as asked for, or with one thing done otherwise; gives its losses."""
+
+        def train(model, optimizer):
+            losses = []
+            for x, y in zip(images[:end].split(size), labels[:end].split(size), strict=True):
+                if zero:
+                    optimizer.zero_grad()
+                each = attacked * loss(model(attack(model, x, y)), y)
+                each = each + clean * F.cross_entropy(model(x), y)
+                each.backward()
+                optimizer.step()
+                losses.append(each.item())
+            return losses
+
+        return epoch(train)
+
+    def run(epsilon):
+        return epoch(lambda m, o: _number(_run(answer, m, o, images, labels, epsilon)))
+
+    right, losses = recipe()
+    before = nn.utils.parameters_to_vector(start.parameters()).detach()
+    scale = (right - before).norm()
+    found, number = run(0.1)
+
+    def is_(*changes, **options):
+        return (found - recipe(*changes, **options)[0]).norm() < 0.02 * scale
+
+    if is_():
+        wanted, _ = recipe(lambda *batch: fgsm(*batch, epsilon=0.03))
+        yield (
+            (run(0.03)[0] - wanted).norm() > 0.02 * scale,
+            "it is right for one epsilon and wrong for another. Is a number written in?",
+        )
+        means = np.mean(losses), np.average(losses, weights=[64, 64, 64, 64, 32])
+        yield (
+            min(abs(number - mean) for mean in means) > 2e-3,
+            "the network is trained as it should be, but the number returned is not the mean loss. "
+            "Over which batches is it taken?",
+        )
+        return
+    yield torch.equal(found, before), "no weight has changed. Which line makes the step?"
+    yield (
+        is_(clean=1, attacked=0),
+        "the network has seen clean images only. Which ones does the loss read?",
+    )
+    yield (
+        is_(clean=0.5, attacked=0.5),
+        "half of the loss is of clean images, as Goodfellow has it. Which half is left out here?",
+    )
+    yield (
+        is_(lambda _, x, y: fgsm(start, x, y)) or is_(lambda _, x, y: fgsm(load_mlp(), x, y)),
+        "the noise is made for a network that stays as it is, while this one moves on. Against "
+        "which weights is each batch to be attacked?",
+    )
+    yield (
+        is_(lambda *batch: fgsm(*batch, epsilon=-0.1)),
+        "the noise makes the images easier to read. Does the attack go up the loss or down?",
+    )
+    yield (
+        is_(clean=1) or is_(clean=64),
+        "the weights also follow the gradient that was needed for the attack only. When is it "
+        "cleared away?",
+    )
+    yield (
+        is_(zero=False),
+        "from batch to batch the gradients add up. Which line starts afresh?",
+    )
+    yield (
+        is_(lambda model, x, y: fgsm(model, x, model(x).argmax(1))),
+        "images that are misread are attacked otherwise. Away from which class does the noise go, "
+        "the true one or the network's guess?",
+    )
+    yield (
+        is_(lambda *batch: fgsm(*batch, clip=False)),
+        "the network is trained on pixels below 0 and above 1. What keeps an image in the range?",
+    )
+    yield (
+        is_(loss=lambda logits, y: F.cross_entropy(logits, y, reduction="sum")),
+        "the steps are dozens of times too long. Is the loss of a batch its sum or its mean?",
+    )
+    yield (
+        is_(size=288),
+        "all the images make a single step. How many are in a batch?",
+    )
+    yield (
+        is_(end=256),
+        "the last batch, which is smaller, is missing. Where does the loop end?",
+    )
+    yield True, "the weights end elsewhere. Which step of hint 1 is done otherwise, or twice?"
+
+
+@_exercise("7.2")
+def _leak(answer):
+    # Its scores are absolute values, so that a step down one may lead far up on the other side.
+    slopes = torch.randn(10, 784) / 28
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 20), nn.ReLU(), nn.Linear(20, 10))
+    model[1].weight.data = torch.cat([slopes, -slopes])
+    model[1].bias.data = -model[1].weight.data.sum(1) / 2
+    model[3].weight.data = torch.eye(10).repeat(1, 2)
+    images, epsilon = torch.rand(80, 1, 28, 28), 0.06
+    says = model(images).argmax(1)
+    labels = torch.where(torch.arange(80) % 4 == 0, (says + 1) % 10, says)
+    found = _number(_run(answer, model, images, labels, epsilon))
+
+    def hits(lie, sign=1, shown=None):
+        """Who says ``shown`` after a step away from ``lie``, for the offset of one or both."""
+        away = sign * _sign_gradient(model, images, (labels + lie) % 10)
+        answers = model((images + epsilon * away).clamp(0, 1)).argmax(1)
+        return answers == (labels + (lie if shown is None else shown)) % 10
+
+    right = says == labels
+
+    def share(rows, among=right):
+        return torch.stack(rows)[:, among].float().mean().item()
+
+    def is_(value):
+        return abs(found - value) < 0.001
+
+    wrong = range(1, 10)
+    lies = [hits(k) for k in wrong]
+    wanted = share(lies)
+    if is_(wanted):
+        return
+    yield (
+        found == _number(_run(answer, model, images, labels, epsilon / 2)),
+        "for two epsilons the share is the same. Is a number written in?",
+    )
+    yield is_(100 * wanted), "is this in percent? A share from 0 to 1 is wanted."
+    yield is_(9 * wanted), "the shares of nine lies are added up. What is their mean?"
+    everybody = torch.ones_like(right)
+    yield (
+        is_(share(lies, everybody)),
+        "images that are misread without noise are counted too. Which ones are left out?",
+    )
+    yield (
+        is_(sum(hit[right].sum() for hit in lies).item() / (9 * len(images))),
+        "it is divided by all images. Among how many is the lie to be believed?",
+    )
+    yield (
+        is_(share([hits(k) for k in range(10)]))
+        or is_(share([hits(k) for k in range(10)], everybody)),
+        "one of the lies is the truth. How many wrong classes are there for an image?",
+    )
+    yield (
+        is_(share([hits(k, -1) for k in wrong]))
+        or is_(share([hits(k, -1) for k in wrong], everybody)),
+        "the noise leads *to* the lie, where any network can be led. Which way does FGSM go from "
+        "the class that it is told?",
+    )
+    yield (
+        is_(share([hits(0, shown=k) for k in wrong])),
+        "the attack is told the truth. Which label does it get?",
+    )
+    yield (
+        is_(share([~hits(k, shown=0) for k in wrong])),
+        "every mistake counts. What must the network say for the lie to be believed?",
+    )
+    yield (
+        is_(share([hits(k, shown=0) for k in wrong])),
+        "this is how often it still says the truth. What is it to say here?",
+    )
+    yield (
+        any(is_(share([hits(k)])) for k in wrong),
+        "this is the share for a single lie. Which others could the attack be told?",
+    )
+    yield True, "the share is another. Which three classes does hint 1 tell apart?"
+
+
+@_exercise("7.3")
+def _worst_case(answer):
+    # A network that says which of the first ten pixels is brightest. The next four say which
+    # attempts reach an image: these switch the pixel of the class after the true one.
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10, bias=False))
+    model[1].weight.data = torch.eye(10, 784)
+    labels = torch.arange(40) % 10
+    flat = 0.5 * F.one_hot(labels, 784).float()
+    misread = torch.arange(40) % 8 == 0
+    flat[misread, (labels[misread] + 1) % 10] = 1
+    flat[:, 10:14] = (torch.rand(40, 4) < torch.tensor([0.3, 0.5, 0.2, 0.25])).float()
+    flat[0, 10:14], flat[1, 10:14] = 1, 1  # in the first the misread is healed by all
+    images = flat.view(40, 1, 28, 28)
+
+    def attempt(k):
+        def attack(model, images, labels):
+            rows = images.flatten(1).clone()
+            pixel = (labels + 1)[:, None] % 10
+            reached = rows[:, 10 + k : 11 + k] > 0.5
+            before = rows.gather(1, pixel)
+            rows.scatter_(1, pixel, torch.where(reached, 1 - before, before))
+            return rows.view(images.shape)
+
+        return attack
+
+    attempts = [attempt(k) for k in range(4)]
+    found = _number(_run(answer, model, images, labels, attempts))
+
+    def reads(x):
+        return model(x).argmax(1) == labels
+
+    def share(rows):
+        return rows.float().mean().item()
+
+    def is_(value):
+        return abs(found - value) < 1e-4
+
+    clean, survived = (
+        reads(images),
+        torch.stack([reads(a(model, images, labels)) for a in attempts]),
+    )
+    each, after_all = survived.float().mean(1), survived.all(0)
+    right = share(after_all & clean)
+    if is_(right):
+        return
+    yield (
+        is_(40 * right) or is_(100 * right),
+        "this is no share from 0 to 1. Is it a number of images, or in percent?",
+    )
+    yield is_(1 - right), "this is the share that is lost. Which one is asked for?"
+    yield (
+        is_(share(after_all)),
+        "an image that is misread without any noise is counted. Is doing nothing an attempt?",
+    )
+    yield (
+        is_(each.min().item()) or is_(min(each.min().item(), share(clean))),
+        "this is the best single attempt. May another image fall to another attempt?",
+    )
+    yield (
+        is_(each.mean().item()) or is_((each.sum().item() + share(clean)) / 5),
+        "this is an average over the attempts. How many must fool an image for it to be lost?",
+    )
+    yield (
+        is_(each.prod().item()) or is_(each.prod().item() * share(clean)),
+        "the attempts' shares are multiplied. Do they fool independently of each other?",
+    )
+    yield (
+        is_(share(survived.any(0)))
+        or is_(share(survived.any(0) & clean))
+        or is_(share(survived.any(0) | clean)),
+        "an image counts that survives a single attempt. How many must it survive?",
+    )
+    yield (
+        is_(each[-1].item()) or is_(share(survived[-1] & clean)),
+        "only the last attempt counts. What keeps those before it?",
+    )
+    yield (
+        is_(each[0].item()) or is_(share(survived[0] & clean)),
+        "only the first attempt counts. Where does the loop end?",
+    )
+    x, kept = images, clean
+    for attack in attempts:
+        x = attack(model, x, labels)
+        kept = kept & reads(x)
+    yield (
+        is_(share(reads(x))) or is_(share(kept)),
+        "each attempt begins where the one before has ended. With which images is it to begin?",
+    )
+    yield is_(share(clean)), "this is the share read without noise. What do the attempts return?"
+    yield True, "the share is another. Which question of hint 1 is asked for each image?"

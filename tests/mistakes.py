@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
-from helpers import attacks, evaluation
+from helpers import attacks, evaluation, models
 
 MISTAKES, VARIANTS = [], []
 
@@ -1368,3 +1368,758 @@ def colour_by_colour(z, epsilon, data_grad, mean, std):
         adv[:, i] = z[:, i] + epsilon / s * torch.sign(data_grad[:, i])
         adv[:, i].clamp_((0 - m) / s, (1 - m) / s)
     return adv
+
+
+# 6.1 halves
+
+
+@mistake("6.1", "two halves are wanted")
+def only_one_half(n):
+    return torch.randperm(n)[: n // 2]
+
+
+@mistake("6.1", "a row of whole numbers")
+def mask(n):
+    chosen = torch.rand(n) < 0.5
+    return chosen, ~chosen
+
+
+@mistake("6.1", "a row of whole numbers")
+def sets(n):
+    first = set(random.sample(range(n), n // 2))
+    return first, set(range(n)) - first
+
+
+@mistake("6.1", "belong to no image")
+def counted_from_one(n):
+    order = torch.randperm(n) + 1
+    return order[: n // 2], order[n // 2 :]
+
+
+@mistake("6.1", "one half holds all")
+def set_difference_of_tensors(n):
+    everything = torch.arange(n)
+    first = everything[torch.randperm(n)[: n // 2]]
+    rest = set(everything) - set(first)
+    return first, torch.tensor([i.item() for i in rest])
+
+
+@mistake("6.1", "comes twice")
+def drawn_with_replacement(n):
+    return torch.randint(0, n, (n // 2,)), torch.randint(0, n, (n - n // 2,))
+
+
+@mistake("6.1", "in both halves")
+def shuffled_twice(n):
+    return torch.randperm(n)[: n // 2], torch.randperm(n)[n // 2 :]
+
+
+@mistake("6.1", "in neither half")
+def odd_one_out(n):
+    order, k = torch.randperm(n), n // 2
+    return order[:k], order[k : 2 * k]
+
+
+@mistake("6.1", "clearly larger")
+def a_third(n):
+    order = torch.randperm(n)
+    return order[: n // 3], order[n // 3 :]
+
+
+@mistake("6.1", "follows from its place")
+def not_shuffled(n):
+    return torch.arange(n).chunk(2)
+
+
+@mistake("6.1", "follows from its place")
+def every_other(n):
+    return torch.arange(0, n, 2), torch.arange(1, n, 2)
+
+
+@mistake("6.1", "follows from its place")
+def shuffled_after_the_cut(n):
+    first, second = torch.arange(n // 2), torch.arange(n // 2, n)
+    return first[torch.randperm(len(first))], second[torch.randperm(len(second))]
+
+
+@mistake("6.1", "two calls give the same")
+def always_the_same(n):
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(3))
+    return order[: n // 2], order[n // 2 :]
+
+
+@variant("6.1")
+def chunks(n):
+    return torch.randperm(n).chunk(2)
+
+
+@variant("6.1")
+def python_lists(n):
+    first = random.sample(range(n), n // 2)
+    return sorted(first), sorted(set(range(n)) - set(first))
+
+
+@variant("6.1")
+def numpy_arrays(n):
+    return np.array_split(np.random.default_rng().permutation(n), 2)
+
+
+# 6.2 transfer_table
+
+
+def wrong_share(reader, images, labels):
+    return 1 - evaluation.accuracy(reader, images, labels)
+
+
+@mistake("6.2", "right for one epsilon")
+def epsilon_written_in(readers, images, labels, epsilon):
+    return by_lists(readers, images, labels, 0.1)
+
+
+@mistake("6.2", "in percent")
+def table_in_percent(readers, images, labels, epsilon):
+    return 100 * torch.tensor(by_lists(readers, images, labels, epsilon))
+
+
+@mistake("6.2", "exchanged")
+def transposed(readers, images, labels, epsilon):
+    table = torch.empty(len(readers), len(readers))
+    for i, source in enumerate(readers):
+        adv = attacks.fgsm_attack(source, images, labels, epsilon)
+        for j, reader in enumerate(readers):
+            table[j, i] = wrong_share(reader, adv, labels)
+    return table
+
+
+@mistake("6.2", "read *correctly*")
+def table_of_accuracies(readers, images, labels, epsilon):
+    advs = [attacks.fgsm_attack(source, images, labels, epsilon) for source in readers]
+    return torch.tensor([[evaluation.accuracy(r, adv, labels) for r in readers] for adv in advs])
+
+
+@mistake("6.2", "noise that was made for itself")
+def own_noise(readers, images, labels, epsilon):
+    line = [
+        wrong_share(r, attacks.fgsm_attack(r, images, labels, epsilon), labels) for r in readers
+    ]
+    return torch.tensor([line for _ in readers])
+
+
+@mistake("6.2", "all rows are the same")
+def one_source_for_all(readers, images, labels, epsilon):
+    noise = attacks.input_gradient(readers[0], images, labels)
+    table = []
+    for _source in readers:
+        adv = attacks.fgsm(images, epsilon, noise)
+        table.append([wrong_share(r, adv, labels) for r in readers])
+    return torch.tensor(table)
+
+
+@mistake("6.2", "without any noise")
+def reads_the_clean(readers, images, labels, epsilon):
+    table = []
+    for source in readers:
+        attacks.fgsm_attack(source, images, labels, epsilon)
+        table.append([wrong_share(r, images, labels) for r in readers])
+    return torch.tensor(table)
+
+
+@mistake("6.2", "the noise adds up")
+def noise_upon_noise(readers, images, labels, epsilon):
+    table = []
+    for source in readers:
+        images = attacks.fgsm_attack(source, images, labels, epsilon)
+        table.append([wrong_share(r, images, labels) for r in readers])
+    return torch.tensor(table)
+
+
+@mistake("6.2", "taken off")
+def rates_of_success(readers, images, labels, epsilon):
+    table = []
+    for source in readers:
+        adv = attacks.fgsm_attack(source, images, labels, epsilon)
+        table.append([])
+        for reader in readers:
+            right = reader(images).argmax(1) == labels
+            table[-1].append(wrong_share(reader, adv[right], labels[right]))
+    return torch.tensor(table)
+
+
+@mistake("6.2", "read better than without")
+def noise_that_helps(readers, images, labels, epsilon):
+    table = []
+    for source in readers:
+        adv = attacks.fgsm_attack(source, images, labels, epsilon, targeted=True)
+        table.append([wrong_share(r, adv, labels) for r in readers])
+    return torch.tensor(table)
+
+
+@mistake("6.2", "at least one number is another")
+def without_signs(readers, images, labels, epsilon):
+    table = []
+    for source in readers:
+        gradient = attacks.input_gradient(source, images, labels)
+        adv = (images + epsilon * gradient).clamp(0, 1)
+        table.append([wrong_share(r, adv, labels) for r in readers])
+    return torch.tensor(table)
+
+
+@variant("6.2")
+def by_lists(readers, images, labels, epsilon):
+    return [
+        [
+            1 - evaluation.accuracy(r, attacks.fgsm_attack(s, images, labels, epsilon), labels)
+            for r in readers
+        ]
+        for s in readers
+    ]
+
+
+@variant("6.2")
+def column_by_column(readers, images, labels, epsilon):
+    noises = [attacks.input_gradient(source, images, labels).sign() for source in readers]
+    every = torch.cat([(images + epsilon * noise).clamp(0, 1) for noise in noises])
+    columns = []
+    for reader in readers:
+        wrong = reader(every).argmax(1) != labels.repeat(len(readers))
+        columns.append(wrong.view(len(readers), -1).float().mean(1))
+    return torch.stack(columns, 1)
+
+
+# 6.3 transfer_rate
+
+
+def says(network, images):
+    return network(images).argmax(1)
+
+
+@mistake("6.3", "right for one epsilon")
+def rate_at_one_epsilon(source, reader, images, labels, epsilon):
+    return one_filter_after_the_other(source, reader, images, labels, 0.05)
+
+
+@mistake("6.3", "in percent")
+def rate_in_percent(source, reader, images, labels, epsilon):
+    return 100 * one_filter_after_the_other(source, reader, images, labels, epsilon)
+
+
+@mistake("6.3", "number of images")
+def number_fooled(source, reader, images, labels, epsilon):
+    adv = attacks.fgsm_attack(source, images, labels, epsilon)
+    right = (says(source, images) == labels) & (says(reader, images) == labels)
+    fooled = (says(source, adv) != labels) & (says(reader, adv) != labels)
+    return (right & fooled).sum().item()
+
+
+@mistake("6.3", "still gets right")
+def rate_of_resistance(source, reader, images, labels, epsilon):
+    adv = attacks.fgsm_attack(source, images, labels, epsilon)
+    right = (says(source, images) == labels) & (says(reader, images) == labels)
+    tried = right & (says(source, adv) != labels)
+    return evaluation.accuracy(reader, adv[tried], labels[tried])
+
+
+@mistake("6.3", "share of *all* images")
+def divided_by_every_image(source, reader, images, labels, epsilon):
+    return number_fooled(source, reader, images, labels, epsilon) / len(images)
+
+
+@mistake("6.3", "fails at its source")
+def source_not_asked(source, reader, images, labels, epsilon):
+    right = (says(source, images) == labels) & (says(reader, images) == labels)
+    images, labels = images[right], labels[right]
+    return wrong_share(reader, attacks.fgsm_attack(source, images, labels, epsilon), labels)
+
+
+@mistake("6.3", "counts as a success")
+def plain_error(source, reader, images, labels, epsilon):
+    adv = attacks.fgsm_attack(source, images, labels, epsilon)
+    return (says(reader, adv) != labels).float().mean()
+
+
+@mistake("6.3", "counts as a success")
+def clean_never_asked(source, reader, images, labels, epsilon):
+    adv = attacks.fgsm_attack(source, images, labels, epsilon)
+    fooled = says(source, adv) != labels
+    return (says(reader, adv) != labels)[fooled].float().mean()
+
+
+@mistake("6.3", "the reader misreads without noise")
+def right_at_the_source_only(source, reader, images, labels, epsilon):
+    right = says(source, images) == labels
+    images, labels = images[right], labels[right]
+    adv = attacks.fgsm_attack(source, images, labels, epsilon)
+    fooled = says(source, adv) != labels
+    return (says(reader, adv) != labels)[fooled].float().mean()
+
+
+@mistake("6.3", "the source misreads without noise")
+def right_at_the_reader_only(source, reader, images, labels, epsilon):
+    right = says(reader, images) == labels
+    images, labels = images[right], labels[right]
+    adv = attacks.fgsm_attack(source, images, labels, epsilon)
+    fooled = says(source, adv) != labels
+    return (says(reader, adv) != labels)[fooled].float().mean()
+
+
+@mistake("6.3", "made for the reader")
+def readers_gradient(source, reader, images, labels, epsilon):
+    right = (says(source, images) == labels) & (says(reader, images) == labels)
+    images, labels = images[right], labels[right]
+    adv = attacks.fgsm_attack(reader, images, labels, epsilon)
+    return (says(reader, adv) != labels)[says(source, adv) != labels].float().mean()
+
+
+@mistake("6.3", "made for the reader")
+def roles_exchanged(source, reader, images, labels, epsilon):
+    return one_filter_after_the_other(reader, source, images, labels, epsilon)
+
+
+@mistake("6.3", "Which comes first")
+def condition_turned_round(source, reader, images, labels, epsilon):
+    adv = attacks.fgsm_attack(source, images, labels, epsilon)
+    right = (says(source, images) == labels) & (says(reader, images) == labels)
+    tried = right & (says(reader, adv) != labels)
+    return (says(source, adv) != labels)[tried].float().mean()
+
+
+@mistake("6.3", "Who has to read what")
+def the_same_wrong_class(source, reader, images, labels, epsilon):
+    adv = attacks.fgsm_attack(source, images, labels, epsilon)
+    right = (says(source, images) == labels) & (says(reader, images) == labels)
+    tried = right & (says(source, adv) != labels)
+    return (says(source, adv) == says(reader, adv))[tried].float().mean()
+
+
+@variant("6.3")
+def one_filter_after_the_other(source, reader, images, labels, epsilon):
+    for network in (source, reader):
+        keep = says(network, images) == labels
+        images, labels = images[keep], labels[keep]
+    adv = attacks.fgsm_attack(source, images, labels, epsilon)
+    keep = says(source, adv) != labels
+    return 1 - evaluation.accuracy(reader, adv[keep], labels[keep])
+
+
+@variant("6.3")
+def counted_by_hand(source, reader, images, labels, epsilon):
+    tried = fooled = 0
+    gradients = attacks.input_gradient(source, images, labels)
+    advs = attacks.fgsm(images, epsilon, gradients)
+    clean = zip(says(source, images), says(reader, images), strict=True)
+    noisy = zip(says(source, advs), says(reader, advs), strict=True)
+    for label, before, after in zip(labels, clean, noisy, strict=True):
+        if before == (label, label) and after[0] != label:
+            tried += 1
+            fooled += int(after[1] != label)
+    return fooled / tried
+
+
+# 7.1 adversarial_epoch
+
+
+def batches(images, labels):
+    return zip(images.split(64), labels.split(64), strict=True)
+
+
+def learn(model, optimizer, images, labels, **options):
+    """One step on these images; the loss."""
+    loss = F.cross_entropy(model(images), labels, **options)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def mean(numbers):
+    return sum(numbers) / len(numbers)
+
+
+@mistake("7.1", "right for one epsilon")
+def trained_with_a_tenth(model, optimizer, images, labels, epsilon):
+    return weighted_mean(model, optimizer, images, labels, 0.1)
+
+
+@mistake("7.1", "is not the mean loss")
+def the_last_loss(model, optimizer, images, labels, epsilon):
+    for x, y in batches(images, labels):
+        loss = learn(model, optimizer, attacks.fgsm_attack(model, x, y, epsilon), y)
+    return loss
+
+
+@mistake("7.1", "no weight has changed")
+def never_steps(model, optimizer, images, labels, epsilon):
+    losses = []
+    for x, y in batches(images, labels):
+        loss = F.cross_entropy(model(attacks.fgsm_attack(model, x, y, epsilon)), y)
+        optimizer.zero_grad()
+        loss.backward()
+        losses.append(loss.item())
+    return mean(losses)
+
+
+@mistake("7.1", "clean images only")
+def attack_not_used(model, optimizer, images, labels, epsilon):
+    losses = []
+    for x, y in batches(images, labels):
+        _adv = attacks.fgsm_attack(model, x, y, epsilon)
+        losses.append(learn(model, optimizer, x, y))
+    return mean(losses)
+
+
+@mistake("7.1", "as Goodfellow has it")
+def as_in_the_notebook(model, optimizer, images, labels, epsilon):
+    losses = []
+    for x, y in batches(images, labels):
+        optimizer.zero_grad()
+        x = x.clone().requires_grad_()
+        (F.cross_entropy(model(x), y) / 2).backward()
+        adv = attacks.fgsm(x, epsilon, x.grad)
+        loss = F.cross_entropy(model(adv), y)
+        (loss / 2).backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return mean(losses)
+
+
+@mistake("7.1", "stays as it is")
+def noise_made_once(model, optimizer, images, labels, epsilon):
+    advs = attacks.fgsm_attack(model, images, labels, epsilon)
+    return mean([learn(model, optimizer, x, y) for x, y in batches(advs, labels)])
+
+
+@mistake("7.1", "stays as it is")
+def noise_for_another_network(model, optimizer, images, labels, epsilon):
+    advs = attacks.fgsm_attack(models.load_mlp(), images, labels, epsilon)
+    return mean([learn(model, optimizer, x, y) for x, y in batches(advs, labels)])
+
+
+@mistake("7.1", "easier to read")
+def noise_down_the_loss(model, optimizer, images, labels, epsilon):
+    losses = []
+    for x, y in batches(images, labels):
+        adv = attacks.fgsm(x, epsilon, -attacks.input_gradient(model, x, y))
+        losses.append(learn(model, optimizer, adv, y))
+    return mean(losses)
+
+
+@mistake("7.1", "needed for the attack only")
+def gradient_of_the_attack_kept(model, optimizer, images, labels, epsilon):
+    losses = []
+    for x, y in batches(images, labels):
+        optimizer.zero_grad()
+        x = x.clone().requires_grad_()
+        F.cross_entropy(model(x), y).backward()
+        adv = (x + epsilon * x.grad.sign()).clamp(0, 1).detach()
+        loss = F.cross_entropy(model(adv), y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return mean(losses)
+
+
+@mistake("7.1", "the gradients add up")
+def never_cleared(model, optimizer, images, labels, epsilon):
+    losses = []
+    for x, y in batches(images, labels):
+        loss = F.cross_entropy(model(attacks.fgsm_attack(model, x, y, epsilon)), y)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return mean(losses)
+
+
+@mistake("7.1", "the network's guess")
+def away_from_its_guess(model, optimizer, images, labels, epsilon):
+    losses = []
+    for x, y in batches(images, labels):
+        adv = attacks.fgsm_attack(model, x, says(model, x), epsilon)
+        losses.append(learn(model, optimizer, adv, y))
+    return mean(losses)
+
+
+@mistake("7.1", "below 0 and above 1")
+def trained_out_of_range(model, optimizer, images, labels, epsilon):
+    losses = []
+    for x, y in batches(images, labels):
+        adv = x + epsilon * attacks.input_gradient(model, x, y).sign()
+        losses.append(learn(model, optimizer, adv, y))
+    return mean(losses)
+
+
+@mistake("7.1", "its sum or its mean")
+def loss_summed(model, optimizer, images, labels, epsilon):
+    total = 0
+    for x, y in batches(images, labels):
+        adv = attacks.fgsm_attack(model, x, y, epsilon)
+        total += learn(model, optimizer, adv, y, reduction="sum")
+    return total / len(images)
+
+
+@mistake("7.1", "a single step")
+def one_batch(model, optimizer, images, labels, epsilon):
+    return learn(model, optimizer, attacks.fgsm_attack(model, images, labels, epsilon), labels)
+
+
+@mistake("7.1", "the last batch")
+def whole_batches_only(model, optimizer, images, labels, epsilon):
+    losses = []
+    for i in range(len(images) // 64):
+        x, y = images[64 * i : 64 * (i + 1)], labels[64 * i : 64 * (i + 1)]
+        losses.append(learn(model, optimizer, attacks.fgsm_attack(model, x, y, epsilon), y))
+    return mean(losses)
+
+
+@mistake("7.1", "the weights end elsewhere")
+def two_epochs(model, optimizer, images, labels, epsilon):
+    weighted_mean(model, optimizer, images, labels, epsilon)
+    return weighted_mean(model, optimizer, images, labels, epsilon)
+
+
+@mistake("7.1", "the weights end elsewhere")
+def random_noise(model, optimizer, images, labels, epsilon):
+    losses = []
+    for x, y in batches(images, labels):
+        adv = attacks.fgsm(x, epsilon, torch.randn_like(x))
+        losses.append(learn(model, optimizer, adv, y))
+    return mean(losses)
+
+
+@variant("7.1")
+def weighted_mean(model, optimizer, images, labels, epsilon):
+    model.train()
+    total = 0
+    for start in range(0, len(images), 64):
+        x, y = images[start : start + 64], labels[start : start + 64]
+        adv = attacks.fgsm_attack(model, x, y, epsilon)
+        total += len(x) * learn(model, optimizer, adv, y)
+    return total / len(images)
+
+
+@variant("7.1")
+def cleared_by_hand(model, optimizer, images, labels, epsilon):
+    losses = []
+    for x, y in batches(images, labels):
+        x.requires_grad_()
+        F.nll_loss(F.log_softmax(model(x), 1), y).backward()
+        adv = (x + epsilon * x.grad.sign()).clip(0, 1).detach()
+        for weight in model.parameters():
+            weight.grad = None
+        losses.append(F.cross_entropy(model(adv), y))
+        losses[-1].backward()
+        optimizer.step()
+    return torch.stack(losses).mean()
+
+
+# 7.2 leak
+
+
+def lie_by_lie(model, images, labels, epsilon, attack=attacks.fgsm_attack, lies=range(1, 10)):
+    """Whether the network says the lie, a row for each."""
+    rows = []
+    for k in lies:
+        lie = (labels + k) % 10
+        rows.append(says(model, attack(model, images, lie, epsilon)) == lie)
+    return torch.stack(rows)
+
+
+@mistake("7.2", "for two epsilons")
+def lies_at_one_epsilon(model, images, labels, epsilon):
+    return table_of_pairs(model, images, labels, 0.25)
+
+
+@mistake("7.2", "in percent")
+def lies_in_percent(model, images, labels, epsilon):
+    return table_of_pairs(model, images, labels, epsilon) * 100
+
+
+@mistake("7.2", "are added up")
+def lies_added(model, images, labels, epsilon):
+    right = says(model, images) == labels
+    return lie_by_lie(model, images[right], labels[right], epsilon).float().mean(1).sum()
+
+
+@mistake("7.2", "are counted too")
+def misread_not_left_out(model, images, labels, epsilon):
+    return lie_by_lie(model, images, labels, epsilon).float().mean()
+
+
+@mistake("7.2", "divided by all")
+def lies_over_all_images(model, images, labels, epsilon):
+    right = says(model, images) == labels
+    believed = lie_by_lie(model, images[right], labels[right], epsilon).sum()
+    return believed / (9 * len(images))
+
+
+@mistake("7.2", "one of the lies is the truth")
+def ten_lies(model, images, labels, epsilon):
+    right = says(model, images) == labels
+    return lie_by_lie(model, images[right], labels[right], epsilon, lies=range(10)).float().mean()
+
+
+@mistake("7.2", "leads *to* the lie")
+def towards_the_lie(model, images, labels, epsilon):
+    def attack(*given):
+        return attacks.fgsm_attack(*given, targeted=True)
+
+    right = says(model, images) == labels
+    return lie_by_lie(model, images[right], labels[right], epsilon, attack).float().mean()
+
+
+@mistake("7.2", "is told the truth")
+def attack_with_the_truth(model, images, labels, epsilon):
+    right = says(model, images) == labels
+    images, labels = images[right], labels[right]
+    answers = says(model, attacks.fgsm_attack(model, images, labels, epsilon))
+    return mean([(answers == (labels + k) % 10).float().mean() for k in range(1, 10)])
+
+
+@mistake("7.2", "every mistake counts")
+def any_mistake(model, images, labels, epsilon):
+    right = says(model, images) == labels
+    images, labels = images[right], labels[right]
+    shares = []
+    for k in range(1, 10):
+        adv = attacks.fgsm_attack(model, images, (labels + k) % 10, epsilon)
+        shares.append(wrong_share(model, adv, labels))
+    return mean(shares)
+
+
+@mistake("7.2", "still says the truth")
+def truth_kept(model, images, labels, epsilon):
+    return 1 - any_mistake(model, images, labels, epsilon)
+
+
+@mistake("7.2", "a single lie")
+def one_lie(model, images, labels, epsilon):
+    right = says(model, images) == labels
+    return lie_by_lie(model, images[right], labels[right], epsilon, lies=[1]).float().mean()
+
+
+@mistake("7.2", "the share is another")
+def random_signs_for_lies(model, images, labels, epsilon):
+    def attack(model, images, labels, epsilon):
+        return attacks.fgsm(images, epsilon, torch.randn_like(images))
+
+    right = says(model, images) == labels
+    return lie_by_lie(model, images[right], labels[right], epsilon, attack).float().mean()
+
+
+@variant("7.2")
+def table_of_pairs(model, images, labels, epsilon):
+    believed = pairs = 0
+    right = says(model, images) == labels
+    for lie in range(10):
+        x = images[right & (labels != lie)]
+        told = torch.full((len(x),), lie, device=labels.device)
+        adv = (x + epsilon * attacks.input_gradient(model, x, told).sign()).clamp(0, 1)
+        believed += (says(model, adv) == lie).sum().item()
+        pairs += len(x)
+    return believed / pairs
+
+
+@variant("7.2")
+def filtered_in_the_end(model, images, labels, epsilon):
+    right = says(model, images) == labels
+    return lie_by_lie(model, images, labels, epsilon)[:, right].double().mean(1).mean()
+
+
+# 7.3 worst_case
+
+
+@mistake("7.3", "no share from 0 to 1")
+def number_of_survivors(model, images, labels, attempts):
+    return len(only_survivors_go_on(model, images, labels, attempts, share=False))
+
+
+@mistake("7.3", "no share from 0 to 1")
+def survivors_in_percent(model, images, labels, attempts):
+    return 100 * only_survivors_go_on(model, images, labels, attempts)
+
+
+@mistake("7.3", "the share that is lost")
+def error_for_accuracy(model, images, labels, attempts):
+    return 1 - only_survivors_go_on(model, images, labels, attempts)
+
+
+@mistake("7.3", "doing nothing an attempt")
+def clean_left_out(model, images, labels, attempts):
+    survived = [says(model, attempt(model, images, labels)) == labels for attempt in attempts]
+    return torch.stack(survived).all(0).float().mean()
+
+
+@mistake("7.3", "best single attempt")
+def smallest_accuracy(model, images, labels, attempts):
+    return min(evaluation.accuracy(model, a(model, images, labels), labels) for a in attempts)
+
+
+@mistake("7.3", "an average")
+def mean_accuracy(model, images, labels, attempts):
+    return mean([evaluation.accuracy(model, a(model, images, labels), labels) for a in attempts])
+
+
+@mistake("7.3", "are multiplied")
+def product_of_accuracies(model, images, labels, attempts):
+    return math.prod(evaluation.accuracy(model, a(model, images, labels), labels) for a in attempts)
+
+
+@mistake("7.3", "survives a single attempt")
+def survives_one(model, images, labels, attempts):
+    survived = torch.zeros_like(labels, dtype=torch.bool)
+    for attempt in attempts:
+        survived |= says(model, attempt(model, images, labels)) == labels
+    return survived.float().mean()
+
+
+@mistake("7.3", "only the last attempt")
+def last_attempt(model, images, labels, attempts):
+    survived = says(model, images) == labels
+    for attempt in attempts:
+        survived = says(model, attempt(model, images, labels)) == labels
+    return survived.float().mean()
+
+
+@mistake("7.3", "only the first attempt")
+def returns_in_the_loop(model, images, labels, attempts):
+    survived = says(model, images) == labels
+    for attempt in attempts:
+        survived &= says(model, attempt(model, images, labels)) == labels
+        return survived.float().mean()
+
+
+@mistake("7.3", "where the one before has ended")
+def attempts_in_a_chain(model, images, labels, attempts):
+    for attempt in attempts:
+        images = attempt(model, images, labels)
+    return evaluation.accuracy(model, images, labels)
+
+
+@mistake("7.3", "without noise")
+def noise_not_read(model, images, labels, attempts):
+    survived = says(model, images) == labels
+    for attempt in attempts:
+        attempt(model, images, labels)
+        survived &= says(model, images) == labels
+    return survived.float().mean()
+
+
+@mistake("7.3", "the share is another")
+def as_before_the_noise(model, images, labels, attempts):
+    before = says(model, images)
+    same = [says(model, attempt(model, images, labels)) == before for attempt in attempts]
+    return torch.stack(same).all(0).float().mean()
+
+
+@variant("7.3")
+def only_survivors_go_on(model, images, labels, attempts, share=True):
+    number = len(images)
+    for attempt in [lambda model, images, labels: images, *attempts]:
+        survived = says(model, attempt(model, images, labels)) == labels
+        images, labels = images[survived], labels[survived]
+    return len(images) / number if share else images
+
+
+@variant("7.3")
+def minimum_per_image(model, images, labels, attempts):
+    shown = [images] + [attempt(model, images, labels) for attempt in attempts]
+    return np.mean(np.min([(says(model, x) == labels).cpu().numpy() for x in shown], axis=0))

@@ -285,3 +285,125 @@ for name, adv in (("clean", z), ("broken", broken), ("repaired", repaired)):
     print(
         f"{model.name}, {name}: {fooled} of 10 misread, pixels moved by up to {change:.1f} levels"
     )
+
+
+# %% 6.1
+def halves(n):
+    order = torch.randperm(n)
+    return order[: n // 2], order[n // 2 :]
+
+
+# %% 6.1 result
+torch.manual_seed(0)
+ink, rows = train_images.mean((1, 2, 3)), torch.arange(60_000)
+for name, (one, other) in {
+    "first and second": (rows[:30_000], rows[30_000:]),
+    "even and odd": (rows[::2], rows[1::2]),
+    "drawn at random": halves(60_000),
+}.items():
+    print(f"{name:<16}: one half holds {ink[one].mean() / ink[other].mean() - 1:+.1%} ink")
+
+
+# %% 6.2
+def transfer_table(readers, images, labels, epsilon):
+    table = torch.zeros(len(readers), len(readers))
+    for i, source in enumerate(readers):
+        adv_images = attacks.fgsm_attack(source, images, labels, epsilon)
+        for j, reader in enumerate(readers):
+            table[i, j] = 1 - evaluation.accuracy(reader, adv_images, labels)
+    return table
+
+
+# %% 6.2 result
+at_a_fifth = transfer_table(six, test_images[:2000], test_labels[:2000], 0.2)
+for source, line in zip(six, at_a_fifth, strict=True):
+    print(f"{source.name:<18}", "".join(f"{error:6.0%}" for error in line))
+
+
+# %% 6.3
+def transfer_rate(source, reader, images, labels, epsilon):
+    adv_images = attacks.fgsm_attack(source, images, labels, epsilon)
+    before = [network(images).argmax(1) == labels for network in (source, reader)]
+    fooled = [network(adv_images).argmax(1) != labels for network in (source, reader)]
+    tried = before[0] & before[1] & fooled[0]
+    return fooled[1][tried].float().mean().item()
+
+
+# %% 6.3 result
+for reader in six[1:]:
+    made = attacks.fgsm_attack(mlp, test_images, test_labels, 0.1)
+    plain = 1 - evaluation.accuracy(reader, made, test_labels)
+    rate = transfer_rate(mlp, reader, test_images, test_labels, 0.1)
+    print(f"{reader.name:<18}: error {plain:.0%}, rate {rate:.0%}")
+
+
+# %% 7.1
+def adversarial_epoch(model, optimizer, images, labels, epsilon):
+    losses = []
+    for x, y in zip(images.split(64), labels.split(64), strict=True):
+        adv_images = attacks.fgsm_attack(model, x, y, epsilon)
+        loss = F.cross_entropy(model(adv_images), y)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return sum(losses) / len(losses)
+
+
+# %% 7.1 result
+part, part_labels = train_images[:12_800], train_labels[:12_800]
+moving, still = (deepcopy(model).requires_grad_() for _ in range(2))
+adversarial_epoch(moving, torch.optim.Adam(moving.parameters()), part, part_labels, 0.25)
+old_noise = attacks.fgsm_attack(model, part, part_labels, 0.25)  # made once, for another network
+adversarial_epoch(still, torch.optim.Adam(still.parameters()), old_noise, part_labels, 0)
+
+old = attacks.fgsm_attack(model, images, labels, 0.25)
+for name, network in (("noise made anew", moving), ("noise made once", still)):
+    new = attacks.fgsm_attack(network, images, labels, 0.25)
+    for noise, adv_images in (("the old noise", old), ("its own", new)):
+        verb = "misreads" if error(network, adv_images) > 0.5 else "reads"
+        print(f"{name}: {verb} most images with {noise}")
+
+
+# %% 7.2
+def leak(model, images, labels, epsilon):
+    right = evaluation.probabilities(model, images).argmax(1) == labels
+    images, labels = images[right], labels[right]
+    believed = 0
+    for offset in range(1, 10):
+        lies = (labels + offset) % 10
+        adv_images = attacks.fgsm_attack(model, images, lies, epsilon)
+        believed += evaluation.accuracy(model, adv_images, lies)
+    return believed / 9
+
+
+# %% 7.2 result
+for network in (model, fgsm_10, fgsm_25):
+    wrong = evaluation.probabilities(network, images).argmax(1) != labels
+    tossed = attacks.fgsm(images[wrong], 0.25, torch.randn_like(images[wrong]))
+    healed = evaluation.accuracy(network, tossed, labels[wrong])
+    believed = leak(network, few, few_labels, 0.25)
+    print(f"{network.name:<21}: {believed:.1%} of the lies believed,", end=" ")
+    print(f"{healed:.0%} of the misread healed by random signs")
+
+
+# %% 7.3
+def worst_case(model, images, labels, attempts):
+    survived = evaluation.probabilities(model, images).argmax(1) == labels
+    for attempt in attempts:
+        adv_images = attempt(model, images, labels)
+        survived &= evaluation.probabilities(model, adv_images).argmax(1) == labels
+    return survived.float().mean().item()
+
+
+# %% 7.3 result
+attempts = {
+    "FGSM": lambda network, x, y: attacks.fgsm_attack(network, x, y, 0.1),
+    "the noise of the clean-trained": lambda network, x, y: attacks.fgsm_attack(model, x, y, 0.1),
+    "random signs": lambda network, x, y: attacks.fgsm(x, 0.1, torch.randn_like(x)),
+}
+for network in (fgsm_25, pgd_25):
+    print(network.name)
+    for name, attempt in attempts.items():
+        print(f"    {name:<30} {worst_case(network, few, few_labels, [attempt]):.0%}")
+    print(f"    {'all three':<30} {worst_case(network, few, few_labels, attempts.values()):.0%}")
