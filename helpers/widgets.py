@@ -328,7 +328,8 @@ class NetworksExplorer(EpsilonExplorer):
             results.append(adv_images)
             read.append(self._read(model, adv_images))
         if noise.attack:
-            arrays = _levels(image, torch.stack(results, 1).flatten(0, 1), 1)
+            adv_images = torch.stack(results, 1).flatten(0, 1)  # (steps * networks, 1, 28, 28)
+            arrays = {"results": _image_bytes(adv_images)}
         else:
             arrays = _signs(torch.cat(directions))
         shares, guesses = torch.stack(read, 1).max(2)  # (steps, networks)

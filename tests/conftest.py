@@ -28,7 +28,7 @@ def pytest_xdist_make_scheduler(config, log):
         def _split_scope(self, nodeid):
             file = nodeid.partition("::")[0]
             page = re.search(r"(lab|notebook) \w+/\w+", nodeid)
-            shared = file.endswith((".ipynb", "test_reading.py"))
+            shared = file.endswith((".ipynb", "test_reading.py", "test_transfer.py"))
             return page[0] if page else file if shared else nodeid
 
     return Together(config, log)

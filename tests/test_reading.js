@@ -16,7 +16,7 @@ function levelsAndWidth(canvas) {
 function proseOf(elements) {
   const texts = elements.map((element) => {
     const copy = element.cloneNode(true);
-    copy.querySelectorAll("mjx-container, code").forEach((inner) => inner.remove());
+    copy.querySelectorAll("mjx-container, code, pre").forEach((inner) => inner.remove());
     return copy.textContent;
   });
   return texts.join(" ");

@@ -86,7 +86,7 @@ function signStep(image, signs, epsilon, { amplification, kind }) {
 function pixelsOf(frames, image, setup) {
   const signs = frames.signs && signsOf(frames, image.length);
   if (signs) return (step) => signStep(image, signs, setup.positions[step], setup);
-  const [results, noises] = [bytes(frames.results), bytes(frames.noises)];
+  const [results, noises] = [frames.results, frames.noises ?? ""].map(bytes);
   return (step) => {
     const part = [step * image.length, (step + 1) * image.length];
     return { result: results.subarray(...part), noise: noises.subarray(...part) };
