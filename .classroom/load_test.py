@@ -59,8 +59,8 @@ def wait_for_hub(limit=120):
         time.sleep(0.3)
 
 
-def unit(name):
-    return f"jupyter-{name}-singleuser.service"
+def main_process(unit):
+    return int(shell(f"systemctl show --property=MainPID --value {unit}").stdout)
 
 
 def processes(name):
@@ -130,6 +130,7 @@ def kills(students):
                 student.start_server()  # which is what the page's "Restart" does
 
     for student in students:
+        student.close()  # one running chapter each
         for attempt in range(3):
             student.save(f"notebooks/again{attempt}.ipynb", saved[student.name])
     with ThreadPoolExecutor(1) as pool:
@@ -139,11 +140,13 @@ def kills(students):
         for pid in kernels:
             os.kill(pid, 9)
         print(f"killed {victim_of_kernel}'s kernels: {len(kernels)}", flush=True)
-        shell(f"systemctl kill --signal=KILL {unit(victim_of_server)}")
+        os.kill(main_process(f"jupyter-{victim_of_server}-singleuser"), 9)
         print(f"killed {victim_of_server}'s server", flush=True)
         time.sleep(5)
-        shell("systemctl kill --signal=KILL classroom")
-        start = time.monotonic()
+        start, hub = time.monotonic(), main_process("classroom")
+        os.kill(hub, 9)
+        while main_process("classroom") in (0, hub):
+            time.sleep(0.1)
         wait_for_hub()
         print(f"killed the hub and its proxy: back after {time.monotonic() - start:.0f} s", flush=True)
         running.result()

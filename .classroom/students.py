@@ -108,6 +108,13 @@ class Student:
         self.session = uuid.uuid4().hex
         self.connect()
 
+    def close(self):
+        """Shut all kernels down, as the menu does."""
+        if self.socket:
+            self.socket.close()
+        for session in self.api("GET", "sessions"):
+            self.api("DELETE", f"sessions/{session['id']}")
+
     def connect(self):
         """A websocket to the kernel; after a break the server sends what was missed."""
         address = f"{self.base}/api/kernels/{self.kernel}/channels?session_id={self.session}"
@@ -165,6 +172,7 @@ class Student:
 
     def run_all(self, path):
         """Open a notebook, run its cells from the top, save it; returns its outputs."""
+        self.close()
         notebook = self.timed("open", self.read, path)
         self.timed("kernel", self.open_kernel, path)
         start = time.monotonic()

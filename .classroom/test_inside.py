@@ -1,0 +1,186 @@
+"""What a student may not do, tried on the real hub.
+
+Run by tests/test_classroom.py on a throwaway machine: ada and bob are students, ada's server is
+on and bob tries.
+"""
+
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import requests
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
+
+from browser import chromium_browser, new_page
+from load_test import CHAPTER, everybody, main_process, shell, start_classroom
+from students import HUB
+
+
+@pytest.fixture(scope="module")
+def students():
+    """Three students with a server and a kernel each."""
+    ada, bob, eve = students = start_classroom(["ada", "bob", "eve"])
+
+    def begin(student, _):
+        assert student.log_in()
+        student.page = student.start_server()
+        student.open_kernel(CHAPTER)
+
+    everybody(students, begin)
+    assert [student.failures for student in students] == [[], [], []]
+    return students
+
+
+@pytest.fixture(scope="module")
+def ada(students):
+    return students[0]
+
+
+@pytest.fixture(scope="module")
+def bob(students):
+    return students[1]
+
+
+def printed(student, code):
+    """What the student's kernel prints."""
+    outputs = student.run(code)
+    assert [o for o in outputs if o["output_type"] == "error"] == []
+    return "".join(o["text"] for o in outputs if o["output_type"] == "stream").strip()
+
+
+def tried(student, command):
+    """What a shell command answers in the student's kernel, errors too."""
+    run = f"subprocess.run({command!r}, shell=True, capture_output=True, text=True)"
+    return printed(student, f"import subprocess\nr = {run}\nprint(r.returncode, r.stdout, r.stderr)")
+
+
+def test_the_start_page_opens_first_in_an_own_copy(ada):
+    assert ada.page.url == f"{HUB}/user/ada/lab/tree/notebooks/index.ipynb"
+    assert "Adversarial examples" in ada.read("notebooks/index.ipynb")["cells"][0]["source"]
+    assert printed(ada, "import os; print(os.getcwd())") == "/home/ada/course/notebooks"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["hub/home", "hub/admin", "hub/signup", "hub/token", "hub/spawn/ada", "user/ada/lab"]
+    + [f"user/ada/files/{CHAPTER}", "user/ada/api/contents", "user/ada/api/kernels", "hub/api/users"]
+    + ["hub/api/proxy", "user/ada/terminals/1", "services/", "hub/static/../../jupyterhub.sqlite"],
+)
+def test_without_a_login_there_is_only_the_login_page(students, path):
+    answer = requests.get(f"{HUB}/{path}", headers={"Sec-Fetch-Mode": "navigate"}, timeout=30)
+    login = answer.ok and "/hub/login" in answer.url and 'name="password"' in answer.text
+    assert login or answer.status_code in (403, 404), (answer.status_code, answer.url)
+    assert "Adversarial" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [("ada", "secret of bob"), ("ada", ""), ("root", ""), ("nobody", "secret of nobody")],
+)
+def test_only_an_account_of_the_class_with_its_password_logs_in(students, name, password):
+    from students import Student
+
+    assert not Student(name, password).log_in()
+
+
+def test_an_account_outside_the_class_cannot_log_in(students):
+    from students import Student
+
+    shell("useradd --create-home guest; echo guest:guest | chpasswd")
+    assert not Student("guest", "guest").log_in()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["lab", f"files/{CHAPTER}", "api/contents", f"api/contents/{CHAPTER}", "api/kernels"]
+    + ["api/sessions", "api/terminals", f"nbconvert/html/{CHAPTER}"],
+)
+def test_a_student_does_not_see_another_s_server(ada, bob, path):
+    answer = bob.visit(f"{HUB}/user/ada/{path}")
+    assert answer.status_code == 403
+    assert "epsilon" not in answer.text
+
+
+def test_a_student_cannot_reach_another_s_kernel(ada, bob):
+    import websocket
+
+    cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in bob.browser.cookies)
+    with pytest.raises(websocket.WebSocketBadStatusException, match="403"):
+        websocket.create_connection(
+            f"ws{HUB[4:]}/user/ada/api/kernels/{ada.kernel}/channels", cookie=cookies
+        )
+
+
+def test_a_student_s_token_opens_the_own_server_only(ada, bob):
+    token = printed(bob, "import os; print(os.environ['JUPYTERHUB_API_TOKEN'])")
+    headers = {"Authorization": f"token {token}"}
+    for path in ("user/ada/api/contents", "hub/api/users", "hub/api/users/ada", "hub/api/proxy"):
+        answer = requests.get(f"{HUB}/{path}", headers=headers, timeout=30)
+        assert answer.status_code in (403, 404), path
+    for method, path in (("DELETE", "users/ada/server"), ("POST", "users/ada/tokens")):
+        answer = requests.request(method, f"{HUB}/hub/api/{path}", headers=headers, timeout=30)
+        assert answer.status_code in (403, 404), path
+
+
+def test_a_student_sees_neither_the_others_nor_the_hub_s_secrets(ada, bob):
+    assert tried(bob, "ls /home").split()[1:] == ["bob"]
+    for path in ("/home/ada/course", "/var/lib/classroom", "/run/jupyter-ada-singleuser", "/etc/shadow"):
+        assert not tried(bob, f"cat {path} {path}/*").startswith("0 "), path
+        assert shell(f"ls {path}").stdout, f"{path} is not there, so nothing was tried"
+    # Processes, and with them their environments, and the sockets of their kernels.
+    owners = tried(bob, "stat --format=%U /proc/[0-9]* | sort --unique").split()[1:]
+    assert owners == ["bob"]
+    assert "ada" not in tried(bob, "ls -R /tmp /run/user /dev/shm 2>/dev/null")
+
+
+def test_a_student_does_not_become_root(bob):
+    assert tried(bob, "grep NoNewPrivs /proc/self/status").split()[1:] == ["NoNewPrivs:", "1"]
+    assert not tried(bob, "su root --command id < /dev/null").startswith("0 ")
+    assert not tried(bob, "sudo -n id").startswith("0 ")
+    for place in ("/srv/course/helpers", "/srv/course/.classroom", sys.prefix, "/etc", "/usr/bin"):
+        assert not tried(bob, f"touch {place}/x").startswith("0 "), place
+
+
+def test_kernels_listen_on_no_network_port_but_their_own_output_s(ada):
+    """Over TCP anybody on the machine could read what a kernel prints."""
+    assert Path(f"/home/ada/.local/share/jupyter/runtime/kernel-{ada.kernel}-ipc-1").is_socket()
+
+
+def test_too_much_memory_ends_the_kernel_and_nothing_else(ada, students):
+    eve = students[2]
+    with pytest.raises((ChildProcessError, TimeoutError)):
+        eve.run("x = bytearray(1)*3_000_000_000", limit=60)
+    assert eve.read(CHAPTER)["cells"]
+    assert printed(ada, "print(6 * 7)") == "42"
+    assert main_process("classroom") > 0
+
+
+def test_a_changed_chapter_stays_and_the_new_one_arrives_beside_it(students):
+    bob = students[1]
+    mine = bob.read(CHAPTER)
+    mine["metadata"]["mine"] = True
+    bob.save(CHAPTER, mine)
+    original = HERE.parent / CHAPTER
+    original.write_text(original.read_text("utf-8").replace("fast gradient", "Fast Gradient"), "utf-8")
+    untouched = HERE.parent / "notebooks/03_epsilon_sweep.ipynb"
+    untouched.write_text(untouched.read_text("utf-8") + "\n", "utf-8")
+    shell("systemctl stop jupyter-bob-singleuser")
+    bob.start_server()
+    assert bob.read(CHAPTER) == mine
+    new = bob.read(CHAPTER.replace(".ipynb", " (new).ipynb"))
+    assert "Fast Gradient" in str(new)
+    copy = Path("/home/bob/course/notebooks/03_epsilon_sweep.ipynb")
+    assert copy.read_bytes() == untouched.read_bytes()
+    assert len(list(copy.parent.glob("03_*"))) == 1
+
+
+def test_a_removed_chapter_comes_back_as_it_was_handed_out(students):
+    bob = students[1]
+    bob.api("DELETE", "contents/notebooks/04_szegedy_noise.ipynb")
+    shell("systemctl stop jupyter-bob-singleuser")
+    bob.start_server()
+    assert bob.read("notebooks/04_szegedy_noise.ipynb")["cells"]
