@@ -19,6 +19,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import requests
 from students import HUB, Student
 
 HERE = Path(__file__).resolve().parent
@@ -27,14 +28,15 @@ STEPS = ["log in", "server", "open", "kernel", "run all", "save", "log out"]
 
 
 def shell(command, **options):
-    return subprocess.run(command, shell=True, check=True, text=True, capture_output=True, **options)
+    return subprocess.run(
+        command, shell=True, check=True, text=True, capture_output=True, **options
+    )
 
 
 def start_classroom(names):
     """Accounts for the names, and the README's second command; returns the students."""
     if not Path("/root/output").exists():
         raise SystemExit("Run this on a throwaway machine: .classroom/throwaway PYTHON FILE")
-    # Here accounts may be made with a weaker hash: thirty log in at once in any case.
     shell("groupadd --force students; groupadd --force teachers")
     for name in names:
         shell(f"useradd --create-home --groups students --shell /usr/sbin/nologin {name}")
@@ -45,8 +47,6 @@ def start_classroom(names):
 
 
 def wait_for_hub(limit=120):
-    import requests
-
     deadline = time.monotonic() + limit
     while True:
         try:
@@ -148,7 +148,9 @@ def kills(students):
         while main_process("classroom") in (0, hub):
             time.sleep(0.1)
         wait_for_hub()
-        print(f"killed the hub and its proxy: back after {time.monotonic() - start:.0f} s", flush=True)
+        print(
+            f"killed the hub and its proxy: back after {time.monotonic() - start:.0f} s", flush=True
+        )
         running.result()
     for student in students:
         student.start_server()
