@@ -37,7 +37,8 @@ c.JupyterHub.spawner_class = "systemd"
 c.Spawner.cmd = [sys.executable, str(COURSE / ".classroom" / "start.py")]
 c.Spawner.notebook_dir = "~/course"
 c.Spawner.default_url = "/lab/tree/notebooks/index.ipynb"
-c.Spawner.start_timeout = c.Spawner.http_timeout = 300  # thirty at once, on two cores
+c.Spawner.http_timeout = 300  # thirty at once, on two cores
+c.Spawner.poll_interval = 10  # how soon a server that died is noticed, in seconds
 c.Spawner.disable_user_config = True  # or a student's extension could answer with any page
 c.Spawner.environment = {
     "OMP_NUM_THREADS": str(THREADS),
@@ -68,6 +69,8 @@ c.SystemdSpawner.unit_extra_properties = {
     "ProtectProc": "invisible",
     "RestrictSUIDSGID": "yes",
     "UMask": "0077",
+    "CollectMode": "inactive-or-failed",  # or the next start finds the unit of a server that died
+    "TimeoutStopSec": "20",
     "TasksMax": "500",
 }
 

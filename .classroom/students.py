@@ -74,6 +74,16 @@ class Student:
             page = self.visit(f"{self.hub}/hub/spawn/{self.name}")
         return page
 
+    def stop_server(self, limit=60):
+        """What "Stop My Server" does in the hub's control panel."""
+        address = f"{self.hub}/hub/api/users/{self.name}/server"
+        headers = {"Sec-Fetch-Mode": "cors", "X-XSRFToken": self._xsrf("/hub/")}
+        deadline = time.monotonic() + limit
+        while self.browser.delete(address, headers=headers, timeout=120).status_code != 204:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.name}'s server does not stop")
+            time.sleep(0.3)
+
     def log_out(self):
         self.visit(f"{self.hub}/hub/logout")
 

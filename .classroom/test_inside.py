@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 import requests
 import websocket
-
 from load_test import CHAPTER, everybody, main_process, shell, start_classroom
 from students import HUB, Student
 
@@ -67,8 +66,8 @@ def tried(student, command):
 
 
 def restart(student):
-    """The student's server stops and comes back, as overnight."""
-    shell(f"systemctl stop jupyter-{student.name}-singleuser")
+    """Stop My Server and Start My Server in the hub's control panel."""
+    student.stop_server()
     student.start_server()
     student.open_kernel(CHAPTER)
 
@@ -194,7 +193,8 @@ def test_a_killed_server_comes_back_with_what_was_saved(eve):
     mine["metadata"]["mine"] = True
     eve.save(CHAPTER, mine)
     os.kill(main_process("jupyter-eve-singleuser"), signal.SIGKILL)
-    restart(eve)
+    eve.start_server()
+    eve.open_kernel(CHAPTER)
     assert eve.read(CHAPTER) == mine
 
 
