@@ -69,9 +69,6 @@ c.SystemdSpawner.unit_extra_properties = {
     "ProtectProc": "invisible",
     "RestrictSUIDSGID": "yes",
     "UMask": "0077",
-    "CollectMode": "inactive-or-failed",  # or the next start finds the unit of a server that died
-    "TimeoutStopSec": "20",
-    "TasksMax": "500",
 }
 
 c.JupyterHub.services = [

@@ -6,10 +6,13 @@ on and bob tries.
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -18,6 +21,7 @@ from load_test import CHAPTER, everybody, main_process, shell, start_classroom
 from students import HUB, Student
 
 COURSE = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(COURSE / "tests"), str(COURSE / ".nbconvert")]
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +181,82 @@ def test_too_much_memory_ends_the_kernel_and_nothing_else(ada, eve):
     restart(eve)
     assert printed(ada, "print(6 * 7)") == "42"
     assert main_process("classroom") > 0
+
+
+@pytest.fixture(scope="module")
+def browser(students):
+    from browser import chromium_browser
+
+    with chromium_browser() as running:
+        yield running
+
+
+@contextmanager
+def page_of(browser, student, path):
+    """A browser in which the student has logged in, at a path of the hub."""
+    from browser import new_page
+
+    with new_page(browser) as page:
+        page.goto(f"{HUB}/hub/login?next={quote(path)}")
+        page.fill("#username_input", student.name)
+        page.fill("#password_input", student.password)
+        page.click("#login_submit")
+        yield page
+
+
+def test_an_explorer_moves_behind_the_hub_s_path(browser, ada):
+    import nbformat
+    from execution import needed_by_explorers
+
+    notebook = nbformat.from_dict(ada.read(CHAPTER))
+    needed = needed_by_explorers(notebook.cells)
+    notebook.cells = [notebook.cells[index] for index in sorted(needed)]
+    ada.save("notebooks/slider.ipynb", notebook)
+    with page_of(browser, ada, "/user/ada/lab/tree/notebooks/slider.ipynb") as page:
+        page.get_by_role("menuitem", name="Run", exact=True).click(timeout=120_000)
+        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        explorer = page.locator(".jp-OutputArea .adv").first
+        picture = explorer.locator(".pictures canvas[aria-label]").last
+        picture.wait_for(timeout=120_000)
+        before = picture.get_attribute("aria-label")
+        explorer.locator(".noUi-handle").press("End")
+        page.wait_for_function(
+            "([canvas, before]) => canvas.ariaLabel != before",
+            arg=[picture.element_handle(), before],
+        )
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        *(("GET", "/user/ada/api/contents"), ("PUT", "/user/ada/api/contents/mine.txt")),
+        *(("POST", "/user/ada/api/kernels"), ("GET", "/user/ada/lab"), ("GET", "/hub/token")),
+        *(("GET", "/hub/api/users/ada"), ("POST", "/hub/api/users/ada/tokens")),
+        ("DELETE", "/hub/api/users/ada/server"),
+    ],
+)
+def test_a_script_on_another_s_page_cannot_act_as_who_looks_at_it(browser, ada, method, path):
+    """Ada's browser, logged in, at an address of eve's server: what a script there can reach."""
+    with page_of(browser, ada, "/user/ada/api/status") as page:
+        page.wait_for_url("**/user/ada/api/status")
+        page.goto(f"{HUB}/user/eve/lab")
+        assert page.evaluate("document.cookie").count("_xsrf") <= 1
+        status = page.evaluate(
+            """async ([method, path]) => {
+                const token = (document.cookie.match(/_xsrf=([^;]+)/) || [])[1] || "";
+                const headers = {"X-XSRFToken": token};
+                return (await fetch(path, {method, headers})).status;
+            }""",
+            [method, path],
+        )
+        assert status == 403
+
+
+def test_a_page_of_another_s_cannot_frame_the_own_server(browser, ada):
+    with page_of(browser, ada, "/user/ada/api/status") as page:
+        page.wait_for_url("**/user/ada/api/status")
+        policy = page.request.get(f"{HUB}/user/ada/lab").headers["content-security-policy"]
+        assert re.search(r"frame-ancestors '(none|self)'", policy)
 
 
 def test_a_cell_goes_on_while_the_hub_and_its_proxy_are_killed(ada):
