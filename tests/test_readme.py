@@ -51,7 +51,11 @@ def test_the_logistic_regression_is_the_one_of_notebook_2():
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "images/photos/README.md", "tests/benchmarks/README.md"]
+    "document",
+    [
+        *("README.md", "images/photos/README.md", "tests/benchmarks/README.md"),
+        ".classroom/README.md",
+    ],
 )
 def test_every_link_leads_somewhere(document):
     path = ROOT / document
