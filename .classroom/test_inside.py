@@ -99,7 +99,7 @@ def test_without_a_login_there_is_only_the_login_page(students, path):
 
 @pytest.mark.parametrize(
     ("name", "password"),
-    [("ada", "secret of bob"), ("ada", ""), ("root", ""), ("nobody", "secret of nobody")],
+    [("ada", "secret of bob"), ("root", "")],
 )
 def test_only_an_account_of_the_class_with_its_password_logs_in(students, name, password):
     assert not Student(name, password).log_in()
@@ -113,7 +113,7 @@ def test_an_account_outside_the_class_cannot_log_in(students):
 @pytest.mark.parametrize(
     "path",
     [
-        *("lab", f"files/{CHAPTER}", f"nbconvert/html/{CHAPTER}", f"api/contents/{CHAPTER}"),
+        *("lab", f"files/{CHAPTER}", f"api/contents/{CHAPTER}"),
         *("api/contents", "api/kernels", "api/sessions", "api/terminals"),
     ],
 )
@@ -213,8 +213,9 @@ def test_an_explorer_moves_behind_the_hub_s_path(browser, ada):
     notebook.cells = [notebook.cells[index] for index in sorted(needed)]
     ada.save("notebooks/slider.ipynb", notebook)
     with page_of(browser, ada, "/user/ada/lab/tree/notebooks/slider.ipynb") as page:
-        page.get_by_role("menuitem", name="Run", exact=True).click(timeout=120_000)
-        page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+        page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=120_000)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.locator("[data-command='runmenu:run-all']").click()
         explorer = page.locator(".jp-OutputArea .adv").first
         picture = explorer.locator(".pictures canvas[aria-label]").last
         picture.wait_for(timeout=120_000)
@@ -226,6 +227,17 @@ def test_an_explorer_moves_behind_the_hub_s_path(browser, ada):
         )
 
 
+@pytest.fixture(scope="module")
+def stranger(browser, ada):
+    """Ada's browser, logged in, at a page that eve's server might answer with."""
+    with page_of(browser, ada, "/user/ada/api/status") as page:
+        page.wait_for_url("**/user/ada/api/status")
+        html = {"body": "<p>anything", "content_type": "text/html"}
+        page.route("**/user/eve/any", lambda route: route.fulfill(**html))
+        page.goto(f"{HUB}/user/eve/any")
+        yield page
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -235,28 +247,15 @@ def test_an_explorer_moves_behind_the_hub_s_path(browser, ada):
         ("DELETE", "/hub/api/users/ada/server"),
     ],
 )
-def test_a_script_on_another_s_page_cannot_act_as_who_looks_at_it(browser, ada, method, path):
-    """Ada's browser, logged in, at an address of eve's server: what a script there can reach."""
-    with page_of(browser, ada, "/user/ada/api/status") as page:
-        page.wait_for_url("**/user/ada/api/status")
-        html = {"body": "<p>as if eve's server answered", "content_type": "text/html"}
-        page.route("**/user/eve/any", lambda route: route.fulfill(**html))
-        page.goto(f"{HUB}/user/eve/any")
-        assert "_xsrf" not in page.evaluate("document.cookie")
-        status = page.evaluate(
-            """async ([method, path]) => {
-                return (await fetch(path, {method})).status;
-            }""",
-            [method, path],
-        )
-        assert status == 403
+def test_a_script_on_another_s_page_cannot_act_as_who_looks_at_it(stranger, method, path):
+    fetch = "async ([method, path]) => (await fetch(path, {method})).status"
+    assert stranger.evaluate(fetch, [method, path]) == 403
 
 
-def test_a_page_of_another_s_cannot_frame_the_own_server(browser, ada):
-    with page_of(browser, ada, "/user/ada/api/status") as page:
-        page.wait_for_url("**/user/ada/api/status")
-        policy = page.request.get(f"{HUB}/user/ada/lab").headers["content-security-policy"]
-        assert re.search(r"frame-ancestors '(none|self)'", policy)
+def test_another_s_page_has_neither_the_token_nor_a_frame_of_the_own_server(stranger):
+    assert "_xsrf" not in stranger.evaluate("document.cookie")
+    policy = stranger.request.get(f"{HUB}/user/ada/lab").headers["content-security-policy"]
+    assert re.search(r"frame-ancestors '(none|self)'", policy)
 
 
 def test_a_cell_goes_on_while_the_hub_and_its_proxy_are_killed(ada):
