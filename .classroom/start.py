@@ -71,5 +71,6 @@ def deliver(source, copy):
 
 if __name__ == "__main__":
     deliver(SOURCE, Path.home() / "course")
-    server = [sys.executable, "-m", "jupyterhub.singleuser"]
+    # Isolated, or a json.py in the student's home would be part of the server.
+    server = [sys.executable, "-I", "-m", "jupyterhub.singleuser"]
     os.execv(sys.executable, [*server, *sys.argv[1:]])
