@@ -155,7 +155,12 @@ class Student:
         content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}}
         content |= {"allow_stdin": False, "stop_on_error": True}
         request = {"header": header, "parent_header": {}, "metadata": {}, "content": content}
-        self.socket.send(json.dumps(request | {"channel": "shell", "buffers": []}))
+        text = json.dumps(request | {"channel": "shell", "buffers": []})
+        try:
+            self.socket.send(text)
+        except (OSError, websocket.WebSocketException):  # the proxy was away meanwhile
+            self.reconnect()
+            self.socket.send(text)
         outputs, deadline = [], time.monotonic() + limit
         replied = idle = False
         while not (replied and idle):
