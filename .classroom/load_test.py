@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import requests
+import websocket
 from students import HUB, Student
 
 HERE = Path(__file__).resolve().parent
@@ -124,7 +125,7 @@ def kills(students):
             try:
                 student.run_all(f"notebooks/again{attempt}.ipynb")
                 return
-            except (ChildProcessError, OSError, RuntimeError, TimeoutError):
+            except (OSError, RuntimeError, websocket.WebSocketException):
                 if student.name not in (victim_of_kernel, victim_of_server) or attempt == 2:
                     raise
                 student.start_server()  # which is what the page's "Restart" does
