@@ -70,7 +70,7 @@ class Student:
         while not (page.ok and page.url.startswith(self.base)):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.name}'s server: {page.status_code} {page.url}")
-            time.sleep(1)
+            time.sleep(0.3)
             page = self.visit(f"{self.hub}/hub/spawn/{self.name}")
         return page
 
@@ -127,6 +127,8 @@ class Student:
 
     def connect(self):
         """A websocket to the kernel; after a break the server sends what was missed."""
+        if self.socket:
+            self.socket.close()
         address = f"{self.base}/api/kernels/{self.kernel}/channels?session_id={self.session}"
         cookies = "; ".join(
             f"{cookie.name}={cookie.value}"
@@ -171,6 +173,8 @@ class Student:
             except websocket.WebSocketTimeoutException:
                 continue
             except (OSError, websocket.WebSocketException):
+                data = ""
+            if not data:  # the other side has closed it
                 self.reconnect()
                 continue
             answer = _decode(data)
