@@ -34,14 +34,21 @@ def shell(command, **options):
     )
 
 
-def start_classroom(names):
-    """The README's accounts for the names and its second command; returns the students."""
+def start_classroom(names, **settings):
+    """The README's accounts for the names and its second command; returns the students.
+
+    ``settings`` are lines of ``systemctl edit classroom``.
+    """
     if not Path("/root/output").exists():
         raise SystemExit("Run this on a throwaway machine: .classroom/throwaway PYTHON FILE")
     line = "{0}:secret of {0}:::{0}:/home/{0}:/usr/sbin/nologin\n"
     Path("class.txt").write_text("".join(line.format(name) for name in names))
     shell("groupadd -f students; groupadd -f teachers; newusers class.txt")
     shell("cut -d: -f1 class.txt | xargs -n 1 usermod -aG students")
+    edit = Path("/etc/systemd/system/classroom.service.d/override.conf")
+    edit.parent.mkdir()
+    lines = [f"Environment={name}={value}" for name, value in settings.items()]
+    edit.write_text("\n".join(["[Service]", *lines, ""]))
     shell(f"systemctl enable --now {HERE}/classroom.service")
     wait_for_hub()
     return [Student(name, f"secret of {name}") for name in names]

@@ -213,7 +213,7 @@ def test_an_explorer_moves_behind_the_hub_s_path(logged_in, ada):
     page = logged_in.new_page()
     page.set_default_timeout(300_000)
     page.goto(f"{HUB}/user/ada/lab/tree/notebooks/slider.ipynb")
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for()
+    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()  # or Run All asks for a kernel
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.locator("[data-command='runmenu:run-all']").click()
     explorer = page.locator(".jp-OutputArea .adv").first

@@ -83,8 +83,9 @@ def test_the_course_is_handed_out_without_what_is_hidden():
     assert not [name for name in names if "/." in name or "__pycache__" in name]
 
 
-def test_three_students_on_a_machine_of_their_own():
-    """.classroom/test_inside.py, by root on a machine that is thrown away."""
+@pytest.mark.parametrize("tests", ["test_inside.py", "test_origins.py"])
+def test_students_on_a_machine_of_their_own(tests):
+    """Those of .classroom, by root on a machine that is thrown away."""
     if os.name != "posix" or os.geteuid() != 0:
         pytest.skip("a throwaway machine needs root")
     if not shutil.which("systemd-nspawn"):
@@ -97,9 +98,9 @@ def test_three_students_on_a_machine_of_their_own():
     if boot.returncode:
         reason = boot.stderr.strip() or f"it ended with {boot.returncode}"
         pytest.skip(f"no throwaway machine starts here: {reason}")
-    tests = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider"]
+    run_tests = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider"]
     run = subprocess.run(
-        ["timeout", "1800", throwaway, *tests, ".classroom/test_inside.py"],
+        ["timeout", "1800", throwaway, *run_tests, f".classroom/{tests}"],
         capture_output=True,
         text=True,
     )
