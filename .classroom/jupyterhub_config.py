@@ -62,6 +62,7 @@ c.SystemdSpawner.disable_user_sudo = True
 c.SystemdSpawner.isolate_tmp = True
 c.SystemdSpawner.isolate_devices = True
 c.SystemdSpawner.unit_extra_properties = {
+    "MemorySwapMax": "0",  # or the limit would end where the swap begins
     "ProtectSystem": "strict",
     "ProtectHome": "tmpfs",  # the others' homes are not even seen
     "BindPaths": "/home/{USERNAME}",

@@ -11,6 +11,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CLASSROOM = ROOT / ".classroom"
+# A unit with the private folders of a student's starts, and its memory is limited.
+LIMITED = "systemd-run --wait --quiet --uid=nobody --property=PrivateTmp=yes "
+LIMITED += "--property=PrivateDevices=yes --property=ProtectHome=tmpfs "
+LIMITED += "--property=ProtectSystem=strict --property=MemoryMax=50M --property=MemorySwapMax=0"
+LIMITS_HOLD = f"systemctl start dbus.socket && {LIMITED} true && "
+LIMITS_HOLD += f"! {LIMITED} sh -c 'head -c 300M /dev/zero | tail -c 200M >/dev/null'"
 spec = importlib.util.spec_from_file_location("start", CLASSROOM / "start.py")
 start = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(start)
@@ -94,10 +100,11 @@ def test_students_on_a_machine_of_their_own(tests):
     if not (importlib.util.find_spec("jupyterhub") and proxy.exists()):
         pytest.skip("JupyterHub or its proxy is not installed: see .classroom/README.md")
     throwaway = CLASSROOM / "throwaway"
-    boot = subprocess.run(["timeout", "120", throwaway, "true"], capture_output=True, text=True)
-    if boot.returncode:
-        reason = boot.stderr.strip() or f"it ended with {boot.returncode}"
-        pytest.skip(f"no throwaway machine starts here: {reason}")
+    lacks = ["timeout", "120", throwaway, "bash", "-c", LIMITS_HOLD]
+    lacks = subprocess.run(lacks, capture_output=True, text=True)
+    if lacks.returncode:
+        reason = lacks.stderr.strip() or lacks.stdout.strip() or "no limits or private folders"
+        pytest.skip(f"no throwaway machine for the class here: {reason}")
     run_tests = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider"]
     run = subprocess.run(
         ["timeout", "1800", throwaway, *run_tests, f".classroom/{tests}"],
