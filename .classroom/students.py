@@ -70,7 +70,7 @@ class Student:
         while not (page.ok and page.url.startswith(self.base)):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.name}'s server: {page.status_code} {page.url}")
-            time.sleep(0.3)
+            time.sleep(1)
             page = self.visit(f"{self.hub}/hub/spawn/{self.name}")
         return page
 
