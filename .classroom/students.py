@@ -66,13 +66,17 @@ class Student:
     def start_server(self, limit=600):
         """Ask for the own server and wait for its first page; returns that page."""
         deadline = time.monotonic() + limit
-        page = self.visit(f"{self.hub}/hub/spawn/{self.name}")
-        while not (page.ok and page.url.startswith(self.base)):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{self.name}'s server: {page.status_code} {page.url}")
+        said = ""
+        while time.monotonic() < deadline:
+            try:
+                page = self.visit(f"{self.hub}/hub/spawn/{self.name}")
+                if page.ok and page.url.startswith(self.base):
+                    return page
+                said = f"{page.status_code} {page.url}"
+            except requests.ConnectionError as error:  # the hub is away; a student would reload
+                said = str(error)
             time.sleep(1)
-            page = self.visit(f"{self.hub}/hub/spawn/{self.name}")
-        return page
+        raise TimeoutError(f"{self.name}'s server: {said}")
 
     def stop_server(self, limit=60):
         """What "Stop My Server" does in the hub's control panel."""
