@@ -94,7 +94,11 @@ def test_the_claims_of_goodfellow_are_those_of_notebook_7():
 
 
 @pytest.mark.parametrize(
-    "document", ["README.md", "images/photos/README.md", "tests/benchmarks/README.md"]
+    "document",
+    [
+        *("README.md", "images/photos/README.md", "tests/benchmarks/README.md"),
+        ".classroom/README.md",
+    ],
 )
 def test_every_link_leads_somewhere(document):
     path = ROOT / document

@@ -1,0 +1,207 @@
+"""A class of simulated students on the real hub; prints what it took, and breaks things meanwhile.
+
+Run it on a throwaway machine, since it makes accounts and kills processes:
+
+    .classroom/throwaway .venv/bin/python .classroom/load_test.py --students 30
+
+Everybody logs in, starts a server, runs all cells of a chapter and saves it, within a minute of
+each other. Then a kernel, a student's server and the hub are killed while all run the chapter
+again; at the end everybody's saved notebook must be as it was saved.
+"""
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import requests
+import websocket
+from students import HUB, Student
+
+HERE = Path(__file__).resolve().parent
+CHAPTER = "notebooks/02_fgsm_mnist.ipynb"
+STEPS = ["log in", "server", "open", "kernel", "run all", "save", "log out"]
+
+
+def shell(command, **options):
+    return subprocess.run(
+        command, shell=True, check=True, text=True, capture_output=True, **options
+    )
+
+
+def start_classroom(names, **settings):
+    """The README's accounts for the names and its second command; returns the students.
+
+    ``settings`` are lines of ``systemctl edit classroom``.
+    """
+    if not Path("/root/output").exists():
+        raise SystemExit("Run this on a throwaway machine: .classroom/throwaway PYTHON FILE")
+    line = "{0}:secret of {0}:::{0}:/home/{0}:/usr/sbin/nologin\n"
+    Path("class.txt").write_text("".join(line.format(name) for name in names))
+    shell("groupadd -f students; groupadd -f teachers; newusers class.txt")
+    shell("cut -d: -f1 class.txt | xargs -n 1 usermod -aG students")
+    edit = Path("/etc/systemd/system/classroom.service.d/override.conf")
+    edit.parent.mkdir()
+    lines = [f"Environment={name}={value}" for name, value in settings.items()]
+    edit.write_text("\n".join(["[Service]", *lines, ""]))
+    shell(f"systemctl enable --now {HERE}/classroom.service")
+    wait_for_hub()
+    return [Student(name, f"secret of {name}") for name in names]
+
+
+def wait_for_hub(limit=120):
+    deadline = time.monotonic() + limit
+    while True:
+        try:
+            if requests.get(f"{HUB}/hub/health", timeout=5).ok:
+                return
+        except requests.RequestException:
+            pass
+        if time.monotonic() > deadline:
+            raise TimeoutError(shell("journalctl --unit=classroom --no-pager | tail -50").stdout)
+        time.sleep(0.3)
+
+
+def main_process(unit):
+    return int(shell(f"systemctl show --property=MainPID --value {unit}").stdout)
+
+
+def processes(name):
+    """A student's processes: for each its number and its command."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if folder.owner() == name:
+                yield int(folder.name), (folder / "cmdline").read_text()
+        except (OSError, KeyError):  # it has ended, or is of a user of another machine
+            continue
+
+
+def memory(pid):
+    """A process's memory in MB: its own (USS), and with its share of what is shared (PSS)."""
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    kb = {key: int(value) for key, value in re.findall(r"(\w+): +(\d+) kB", text)}
+    return (kb["Private_Clean"] + kb["Private_Dirty"]) / 1000, kb["Pss"] / 1000
+
+
+def memory_of(name):
+    """USS and PSS in MB of a student's server and of the kernels: (uss, pss), (uss, pss)."""
+    server, kernels = [0, 0], [0, 0]
+    for pid, command in processes(name):
+        total = kernels if "ipykernel" in command else server
+        for i, value in enumerate(memory(pid)):
+            total[i] += value
+    return server, kernels
+
+
+def lesson(student, delay):
+    time.sleep(delay)
+    if not student.timed("log in", student.log_in):
+        raise RuntimeError(f"{student.name} cannot log in")
+    page = student.timed("server", student.start_server)
+    assert page.url.endswith("/lab/tree/notebooks/index.ipynb"), page.url
+    student.run_all(CHAPTER)
+
+
+def everybody(students, action):
+    """Run ``action(student, index)`` for all at once; what fails is noted with the student."""
+
+    def attempt(pair):
+        index, student = pair
+        try:
+            action(student, index)
+        except Exception as error:
+            student.failures.append(f"{type(error).__name__}: {error}"[:300])
+
+    with ThreadPoolExecutor(len(students)) as pool:
+        list(pool.map(attempt, enumerate(students)))
+
+
+def kills(students):
+    """While all run the chapter: kill a kernel, a server and the hub. Returns what was lost."""
+    lost = []
+    saved = {student.name: student.read(CHAPTER) for student in students}
+    victim_of_kernel, victim_of_server = students[0].name, students[-1].name
+
+    def again(student, index):
+        for attempt in range(3):
+            try:
+                student.run_all(f"notebooks/again{attempt}.ipynb")
+                return
+            except (OSError, RuntimeError, websocket.WebSocketException):
+                if student.name not in (victim_of_kernel, victim_of_server) or attempt == 2:
+                    raise
+                student.start_server()  # which is what the page's "Restart" does
+
+    for student in students:
+        student.close()  # one running chapter each
+        for attempt in range(3):
+            student.save(f"notebooks/again{attempt}.ipynb", saved[student.name])
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(everybody, students, again)
+        time.sleep(10)
+        kernels = [pid for pid, command in processes(victim_of_kernel) if "ipykernel" in command]
+        for pid in kernels:
+            os.kill(pid, 9)
+        print(f"killed {victim_of_kernel}'s kernels: {len(kernels)}", flush=True)
+        os.kill(main_process(f"jupyter-{victim_of_server}-singleuser"), 9)
+        print(f"killed {victim_of_server}'s server", flush=True)
+        time.sleep(5)
+        start, hub = time.monotonic(), main_process("classroom")
+        os.kill(hub, 9)
+        while main_process("classroom") in (0, hub):
+            time.sleep(0.1)
+        wait_for_hub()
+        print(
+            f"killed the hub and its proxy: back after {time.monotonic() - start:.0f} s", flush=True
+        )
+        running.result()
+    for student in students:
+        student.start_server()
+        if student.read(CHAPTER) != saved[student.name]:
+            lost.append(student.name)
+    return lost
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--students", type=int, default=30)
+    parser.add_argument("--within", type=float, default=60, help="seconds in which all begin")
+    parser.add_argument("--no-kills", action="store_true")
+    options = parser.parse_args()
+
+    students = start_classroom([f"student{i:02}" for i in range(options.students)])
+    print(f"{len(students)} students, {os.cpu_count()} cores, {CHAPTER}", flush=True)
+    start = time.monotonic()
+    pause = options.within / len(students)
+    everybody(students, lambda student, index: lesson(student, index * pause))
+    print(f"everybody was done after {time.monotonic() - start:.0f} s\n")
+
+    print("| s | median | slowest |\n|---|---|---|")
+    lost = []
+    for step in STEPS[:-1]:
+        times = [student.times[step] for student in students if step in student.times]
+        if times:
+            print(f"| {step} | {statistics.median(times):.1f} | {max(times):.1f} |")
+    measured = [memory_of(student.name) for student in students]
+    print("\n| MB of each student, mean | its own (USS) | with its share (PSS) |\n|---|---|---|")
+    for i, label in enumerate(["server", "kernel"]):
+        uss, pss = (statistics.mean(m[i][j] for m in measured) for j in (0, 1))
+        print(f"| {label} | {uss:.0f} | {pss:.0f} |")
+    print(flush=True)
+
+    if not options.no_kills:
+        lost = kills(students)
+        print(f"saved notebooks lost: {len(lost)}")
+    everybody(students, lambda student, _: student.timed("log out", student.log_out))
+    failures = [f"{student.name}: {text}" for student in students for text in student.failures]
+    print(f"failures: {len(failures)}", *failures, sep="\n", flush=True)
+    sys.exit(bool(failures or lost))
+
+
+if __name__ == "__main__":
+    main()
