@@ -53,6 +53,7 @@ sys.path[:0] = ["..", {str(HERE)!r}]
 import pages
 pages.show_in_pages()
 """
+WORDS = re.compile(r"<details>\n<summary>In words</summary>\n\n(.*?)\n\n</details>\n*", re.DOTALL)
 TRY_IT = """**Try it here.** Draw a digit with the mouse or a finger: a network, running in this \
 page, reads it as you draw. Then move the slider: every pixel changes by at most epsilon, and the \
 network reads something else. *Random signs* of the same size hardly disturb it."""
@@ -107,6 +108,20 @@ class Checks(Preprocessor):
         if cell.cell_type == "code" and CHECK.search(cell.source):
             cell.outputs = []
         return cell, resources
+
+
+class Answers(Preprocessor):
+    """Put what an answer means into the fold of its output: a click shows both."""
+
+    def preprocess(self, nb, resources):
+        for cell, text in zip(nb.cells, nb.cells[1:], strict=False):
+            words = WORDS.match(text.source)
+            if words and "guess" in cell.metadata.get("tags", []):
+                output = nbformat.v4.new_output("display_data", {"text/markdown": words[1]})
+                cell.outputs.append(output)
+                text.source = text.source[words.end() :]
+        nb.cells = [cell for cell in nb.cells if cell.source]
+        return nb, resources
 
 
 class Explorers(Preprocessor):
@@ -183,6 +198,7 @@ c.HTMLExporter.preprocessors = [
     Execute,
     CoalesceStreamsPreprocessor,
     Links,
+    Answers,
     Checks,
     SmallFigures,
     Explorers,
