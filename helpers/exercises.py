@@ -46,9 +46,10 @@ _EXERCISES = {}
 
 
 def _exercise(number):
-    """Register a generator of (whether it is so, message): the first that is so is the verdict.
+    """Register a function that gives the message for an answer, or None if it is right.
 
-    What stands below a ``yield`` may rely on it; a fault there is ours and raises.
+    The first mistake that is found is named, so that what stands below may rely on what stands
+    above; a fault of these functions is ours and raises.
     """
     return lambda exercise: _EXERCISES.setdefault(number, exercise)
 
@@ -59,12 +60,9 @@ class _Mistake(Exception):
 
 def _verdict(exercise, answer):
     try:
-        for wrong, message in exercise(answer):
-            if wrong:
-                return message
+        return exercise(answer) or "right."
     except _Mistake as mistake:
         return str(mistake)
-    return "right."
 
 
 # What all exercises ask of an answer
@@ -88,6 +86,8 @@ def _run(function, *arguments):
         result = function(*copies)
     except _Mistake:
         raise
+    except KeyboardInterrupt as stop:  # of a student who waits no longer
+        raise _Mistake(f"{_place(function, stop)} was running. Does its loop end?") from None
     except (Exception, SystemExit) as error:  # whatever a student may write
         if "ellipsis" in str(error).lower():
             raise _Mistake("one of the blanks, ..., is still there.") from None
@@ -140,7 +140,9 @@ def _numbers(result, *shape):
         wanted = " x ".join(map(str, shape))
         raise _Mistake(f"{wanted} numbers are wanted, and it gives {many}. One for what?")
     if numbers.isnan().any():
-        raise _Mistake("one of its numbers is NaN. Is something divided by 0?")
+        raise _Mistake(
+            "one of its numbers is NaN. Is something divided by 0, or is it a mean of nothing?"
+        )
     return numbers
 
 
@@ -148,10 +150,10 @@ def _number(result):
     """``result``, a number or a tensor of one, as a float."""
     if isinstance(result, torch.Tensor) and result.numel() == 1:
         result = result.item()
-    if isinstance(result, torch.Tensor | list | tuple):
-        raise _Mistake(f"it gives {len(result)} values. Should it not be a single number?")
-    if isinstance(result, str | bool):
-        raise _Mistake(f"it gives a {type(result).__name__}. Should it not be a number?")
+    if isinstance(result, torch.Tensor):
+        raise _Mistake(f"it gives {result.numel()} values. Should it not be a single number?")
+    if isinstance(result, bool) or not hasattr(result, "__float__"):
+        raise _Mistake(f"it gives type {type(result).__name__}. Should it not be a number?")
     return _numbers([result], 1).item()
 
 
@@ -195,88 +197,72 @@ def _toss(answer):
     moved = {}
     for epsilon in (0.1, 0.25):
         noisy = _tensor(_run(answer, images, epsilon), like=images)
-        yield _outside(noisy), "some pixels leave [0, 1]. What keeps an image in the range?"
+        if _outside(noisy):
+            return "some pixels leave [0, 1]. What keeps an image in the range?"
         moved[epsilon] = noisy - images
     sizes = {epsilon: noise.abs().max().item() for epsilon, noise in moved.items()}
-    yield max(sizes.values()) == 0, "no pixel changes. Is the noise added to what is returned?"
-    yield (
-        abs(sizes[0.1] - sizes[0.25]) < 1e-6,
-        "for two epsilons the noise is of the same size. Is a number written in?",
-    )
-    yield (
-        sizes[0.1] > 0.1 + 1e-5,
-        "some pixels change by more than epsilon. Which part of a random number is the coin?",
-    )
+    if max(sizes.values()) == 0:
+        return "no pixel changes. Is the noise added to what is returned?"
+    if abs(sizes[0.1] - sizes[0.25]) < 1e-6:
+        return "for two epsilons the noise is of the same size. Is a number written in?"
     inside = (images > 0.1) & (images < 0.9)  # nothing is clipped here
     noise, up = moved[0.1], moved[0.1] > 0
-    yield (
-        ((noise.abs() - 0.1).abs() > 1e-5)[inside].any(),
-        "some grey pixels change by less than epsilon. Does the coin decide more than a direction?",
-    )
+    if (noise.abs() > 0.1 + 1e-5)[inside].any():
+        return "some pixels change by more than epsilon. Which part of a random number is the coin?"
+    if sizes[0.1] > 0.1 + 1e-5:
+        return "dark or bright pixels change by more than epsilon. Are they clipped, or wrapped?"
+    if ((noise.abs() - 0.1).abs() > 1e-5)[inside].any():
+        return "some grey pixels change by less than epsilon. Which values may the noise take?"
     shares = torch.stack([up[i][inside[i]].float().mean() for i in range(len(images))])
-    yield (
-        ((shares == 0) | (shares == 1)).all(),
-        "in each image all pixels move the same way. How many coins are tossed, and do they have "
-        "two sides?",
-    )
-    yield (
-        (shares - 0.5).abs().max() > 0.2,
-        "one direction comes up far more often than the other. Is the coin fair?",
-    )
+    if ((shares == 0) | (shares == 1)).all():
+        return "in each image all pixels move the same way. How many coins, with how many sides?"
+    dark, bright = (up[inside & part].float().mean() for part in (images < 0.5, images > 0.5))
+    if (shares - 0.5).abs().max() > 0.2 or abs(dark - bright) > 0.1:
+        return "one direction comes up far more often than the other. Is the coin fair?"
     both = inside[0] & inside[1]
-    yield (
-        (up[0] == up[1])[both].all(),
-        "the images of a batch all get the same noise. For how many pixels are coins tossed?",
-    )
-    yield (
-        torch.equal(_run(answer, images, 0.1), _run(answer, images, 0.1)),
-        "two calls toss the same. What fixes the random numbers?",
-    )
+    if (up[0] == up[1])[both].all():
+        return "the images of a batch all get the same noise. For how many pixels are coins tossed?"
+    if torch.equal(_run(answer, images, 0.1), _run(answer, images, 0.1)):
+        return "two calls toss the same. What fixes the random numbers?"
 
 
 @_exercise("1.2")
 def _share_wrong(answer):
-    # Every mistake below gives another number here.
-    confidence = torch.tensor([0.75, 0.875, 0.875, 0.9375, 0.9375, 0.5, 0.5, 0.5])
+    # Every mistake below gives another number here. The label 0 is the right answer.
+    labels = torch.tensor([0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 0])
+    confidence = torch.tensor([0.75, *[0.875] * 3, *[0.9375] * 3, *[0.5] * 4])
     rest = 1 - confidence
     table = torch.stack([confidence, rest * 0.75, rest * 0.25], 1)
-    labels = torch.tensor([0, 1, 0, 0, 0, 1, 2, 0])
     share = _number(_run(answer, table, labels, 0.75))
 
     def is_(value):
-        return math.isclose(share, value, abs_tol=1e-6)
+        return math.isclose(share, value, rel_tol=1e-6, abs_tol=1e-6)
 
-    yield is_(1), "this is no share. Is the count divided by something?"
-    yield is_(20), "this is more than 1. Is it in percent, where a share from 0 to 1 is wanted?"
-    yield (
-        is_(1 / 8),
-        "this is a share of *all* answers. Of which ones is it asked?",
-    )
-    yield (
-        is_(1 / 3),
-        "this says how many of the *wrong* answers are sure. Of which ones is it asked?",
-    )
-    yield (
-        is_(3 / 8),
-        "sure or not, every answer counts here. Where does the least confidence come in?",
-    )
-    yield is_(4 / 5), "this is the share of *right* answers. Which ones are counted?"
-    yield (
-        is_(0),
-        "not one wrong answer is found among the sure ones. Whose probability is it that must be "
-        "large: the true class's?",
-    )
-    yield is_(1 / 4), "an answer with exactly the least confidence is left out. Is it sure enough?"
-    yield (
-        not is_(1 / 5),
-        "on a small made-up table the share is another. Which answers are sure, and which of "
-        "these are wrong? Hint 1 goes one by one.",
-    )
+    if is_(2):
+        return "this is no share. Is the count divided by something?"
+    if is_(100 * 2 / 7):
+        return "this is more than 1. Is it in percent, where a share from 0 to 1 is wanted?"
+    if is_(2 / 11):
+        return "this is a share of *all* answers. Of which ones is it asked?"
+    if is_(2 / 3):
+        return "this says how many of the *wrong* answers are sure. Of which ones is it asked?"
+    if is_(3 / 11):
+        return "sure or not, every answer counts here. Where does the least confidence come in?"
+    if is_(5 / 7):
+        return "this is the share of *right* answers. Which ones are counted?"
+    if is_(2 / 5):
+        return "this is how many wrong answers come on a right one. Of which ones is it asked?"
+    if is_(0):
+        return "this is 0: is it rounded, or is it asked how sure the network is of the true class?"
+    if is_(1):
+        return "this is 1: each sure answer counts as wrong. What does the network answer?"
+    if is_(1 / 3):
+        return "an answer with exactly the least confidence is left out. Is it sure enough?"
+    if not is_(2 / 7):
+        return "on a made-up table the share is another. Which are sure, and which of these wrong?"
     other = _number(_run(answer, table, labels, 0.5))
-    yield (
-        not math.isclose(other, 3 / 8, abs_tol=1e-6),
-        "it is right for one least confidence and wrong for another. Is a number written in?",
-    )
+    if not math.isclose(other, 3 / 11, abs_tol=1e-6):
+        return "it is right for one least confidence and wrong for another. Is a number written in?"
 
 
 # Notebook 2
@@ -299,64 +285,58 @@ def _two_half_steps(answer):
 
     adv_images = found[0.1]
     if _same(adv_images, right(0.1)):
-        yield (
-            not _same(found[0.06], right(0.06)),
-            "it is right for one epsilon and wrong for another. Is a number written in?",
-        )
+        if not _same(found[0.06], right(0.06)):
+            return "it is right for one epsilon and wrong for another. Is a number written in?"
         return
-    yield _outside(adv_images), "some pixels leave [0, 1]. What keeps an image in the range?"
-    yield _same(adv_images, images), "no pixel changes. What does it return?"
+    if _outside(adv_images):
+        return "some pixels leave [0, 1]. What keeps an image in the range?"
+    if _same(adv_images, images):
+        return "no pixel changes. What does it return?"
     start = signs(images)
     middle = (images + 0.05 * start).clamp(0, 1)
-    yield _same(adv_images, middle), "this is a single half step. What became of the other?"
+    if _same(adv_images, middle):
+        return "this is a single half step. What became of the other?"
     once_more = (middle + 0.05 * start).clamp(0, 1)
-    yield (
-        _same(adv_images, once_more) or _same(adv_images, (images + 0.1 * start).clamp(0, 1)),
-        "both steps go the same way, so that they are one. Of which images is the second gradient?",
-    )
+    if _same(adv_images, once_more) or _same(adv_images, (images + 0.1 * start).clamp(0, 1)):
+        return "both steps go the same way, as one would. Of which images is the second gradient?"
     full = (images + 0.1 * start).clamp(0, 1)
-    yield (
-        _same(adv_images, (full + 0.1 * signs(full)).clamp(0, 1)),
-        "some pixels change by twice epsilon. How long is each of the two steps?",
-    )
-    yield (
-        _same(adv_images, (images + 0.05 * signs(middle)).clamp(0, 1)),
-        "the first step is lost. From which images does the second one start?",
-    )
-    yield (
-        _same(adv_images, (images + 0.1 * signs(middle)).clamp(0, 1)),
-        "this is one whole step, from the start, along the gradient half-way: a good attack, but "
-        "are these two half steps?",
-    )
+    if _same(adv_images, (full + 0.1 * signs(full)).clamp(0, 1)):
+        return "some pixels change by twice epsilon. How long is each of the two steps?"
+    if _same(adv_images, (images + 0.05 * signs(middle)).clamp(0, 1)):
+        return "the first step is lost. From which images does the second one start?"
+    if _same(adv_images, (images + 0.1 * signs(middle)).clamp(0, 1)):
+        return "this is one whole step along the gradient half-way: good, but are these two steps?"
     down = (images - 0.05 * start).clamp(0, 1)
-    yield (
-        _same(adv_images, (down - 0.05 * signs(down)).clamp(0, 1)),
-        "the network gets surer of the true class. Does the loss go up or down?",
-    )
+    if _same(adv_images, (down - 0.05 * signs(down)).clamp(0, 1)):
+        return "the network gets surer of the true class. Does the loss go up or down?"
     gradient = gradient_and_logits(model, images, labels)[0]
     first = (images + 0.05 * gradient).clamp(0, 1)
     second = (first + 0.05 * gradient_and_logits(model, first, labels)[0]).clamp(0, 1)
-    yield _same(adv_images, second), "every pixel moves by another amount. Where is the sign?"
+    if _same(adv_images, second):
+        return "every pixel moves by another amount. Where is the sign?"
     free = images + 0.05 * start
-    yield (
-        _same(adv_images, (free + 0.05 * signs(free)).clamp(0, 1)),
-        "after the first step pixels are below 0 or above 1, where the network has never been. "
-        "Is it clipped as well?",
-    )
+    if _same(adv_images, (free + 0.05 * signs(free)).clamp(0, 1)):
+        return "between the steps pixels are below 0 or above 1. Where is the first one clipped?"
     guesses = probabilities(model, images).argmax(1)
-    middle = (images + 0.05 * signs(images, guesses)).clamp(0, 1)
-    new_guesses = probabilities(model, middle).argmax(1)
-    yield (
-        _same(adv_images, (middle + 0.05 * signs(middle, guesses)).clamp(0, 1))
-        or _same(adv_images, (middle + 0.05 * signs(middle, new_guesses)).clamp(0, 1)),
-        "images that were misread at first come out otherwise. Away from which class does it go, "
-        "the true one or the network's guess?",
-    )
-    yield (
-        (adv_images - images).abs().max() > 0.1 + 1e-5,
-        "some pixels change by more than epsilon. How long are the two steps together?",
-    )
-    yield True, "these are not two half steps. What does hint 1 say that yours does otherwise?"
+    astray = (images + 0.05 * signs(images, guesses)).clamp(0, 1)
+    new_guesses = probabilities(model, astray).argmax(1)
+    if _same(adv_images, (astray + 0.05 * signs(astray, guesses)).clamp(0, 1)) or _same(
+        adv_images, (astray + 0.05 * signs(astray, new_guesses)).clamp(0, 1)
+    ):
+        return "misread images come out otherwise. Away from which class, the true or the guessed?"
+    size = (adv_images - images).abs().max()
+    if size > 0.1 + 1e-5:
+        return "some pixels change by more than epsilon. How long are the two steps together?"
+    if size < 0.1 - 1e-5:
+        return "no pixel changes by all of epsilon. How long are the two steps together?"
+    if _same(adv_images, (middle - 0.05 * signs(middle)).clamp(0, 1)):
+        return "the second step goes back. Does the loss go up in both?"
+    third = images
+    for _ in range(3):
+        third = (third + 0.1 / 3 * signs(third)).clamp(0, 1)
+    if _same(adv_images, third):
+        return "there are three steps. Where does the loop begin and end?"
+    return "these are not two half steps. What does hint 1 say that yours does otherwise?"
 
 
 @_exercise("2.2")
@@ -372,56 +352,36 @@ def _few_pixels(answer):
     def largest(values):
         return torch.zeros_like(changed).scatter(1, values.topk(30).indices, True)
 
-    yield (counts == 0).all(), "no pixel changes. What does it return?"
-    yield (
-        (adv_images == 0).float().mean() > 0.5,
-        "the pixels that are not attacked have become black. What is multiplied by the mask?",
-    )
-    yield (counts == 784).all(), "all pixels change. Where are the few chosen?"
-    yield (
-        (counts.sum() - 20 * 30).abs() <= 20 and counts.unique().numel() > 2,
-        "some images change in hundreds of pixels, others in none. Is there one threshold for the "
-        "whole batch?",
-    )
-    yield (
-        ((counts - 30).abs() == 1).all(),
-        "one pixel is missing or too many in each image. Does the last of the chosen count?",
-    )
+    if (counts == 0).all():
+        return "no pixel changes. What does it return?"
+    if (adv_images == 0).float().mean() > 0.5:
+        return "the pixels that are not attacked have become black. What is multiplied by the mask?"
+    if (counts == 784).all():
+        return "all pixels change. Where are the few chosen?"
+    if (counts.sum() - 20 * 30).abs() <= 20 and counts.unique().numel() > 2:
+        return "some images change in hundreds of pixels, others in none. Do all share one ranking?"
+    if ((counts - 30).abs() == 1).all():
+        return "one pixel is missing or too many in each image. Does the last of the chosen count?"
     other = _tensor(_run(answer, images, 0.2, data_grad, 50), like=images) - images
-    yield (
-        (counts == 30).all() and ((other.abs() > 1e-6).sum((1, 2, 3)) == 30).all(),
-        "the number of pixels is the same for every k. Is a number written in?",
-    )
-    yield (counts != 30).any(), "the number of pixels that change is not k. How are they chosen?"
-    yield (
-        (changed == largest(gradient)).all() or (changed == largest(-gradient)).all(),
-        "all these pixels would move in the same direction. May a large gradient be negative too?",
-    )
-    yield (
-        (changed == largest(-gradient.abs())).all(),
-        "these are the pixels that matter least. Which end of the order is it?",
-    )
-    yield (
-        (changed != largest(gradient.abs())).any(),
-        "as many pixels as asked for change, but others. What decides how much a pixel counts?",
-    )
-    yield (
-        moved[changed].abs().std() > 1e-5,
-        "the chosen pixels change by different amounts. Where is the sign?",
-    )
-    yield (
-        (moved * gradient)[changed].max() < 0,
-        "the pixels move down the loss. Which way does the attack go?",
-    )
-    yield (
-        abs(moved.abs().max() - 0.1) > 1e-5 or abs(other.abs().max() - 0.2) > 1e-5,
-        "the chosen pixels do not change by epsilon. By what are they multiplied?",
-    )
+    if (counts == 30).all() and ((other.abs() > 1e-6).sum((1, 2, 3)) == 30).all():
+        return "the number of pixels is the same for every k. Is a number written in?"
+    if (counts != 30).any():
+        return "the number of pixels that change is not k. How are they chosen?"
+    if (changed == largest(gradient)).all() or (changed == largest(-gradient)).all():
+        return "the chosen pixels all move the same way. May a large gradient be negative too?"
+    if (changed == largest(-gradient.abs())).all():
+        return "these are the pixels that matter least. Which end of the order is it?"
+    if (changed != largest(gradient.abs())).any():
+        return "as many pixels as asked for change, but others. What decides how much one counts?"
+    if moved[changed].abs().std() > 1e-5:
+        return "the chosen pixels change by different amounts. Where is the sign?"
+    if (moved * gradient)[changed].max() < 0:
+        return "the pixels move down the loss. Which way does the attack go?"
+    if abs(moved.abs().max() - 0.1) > 1e-5 or abs(other.abs().max() - 0.2) > 1e-5:
+        return "the chosen pixels do not change by epsilon. By what are they multiplied?"
     images = torch.rand(20, 1, 28, 28)
-    yield (
-        _outside(_run(answer, images, 0.3, data_grad, 200)),
-        "some pixels leave [0, 1]. What keeps an image in the range?",
-    )
+    if _outside(_run(answer, images, 0.3, data_grad, 200)):
+        return "some pixels leave [0, 1]. What keeps an image in the range?"
 
 
 @_exercise("2.3")
@@ -445,49 +405,40 @@ def _steer(answer):
 
     if _same(found, walk(towards)):
         other = _tensor(_run(answer, model, images, targets, 0.08, 2), like=images)
-        yield (
-            not _same(other, walk(towards, 0.04, 2)),
-            "it is right once, but wrong for another epsilon and number of steps. Is a number "
-            "written in?",
-        )
+        if not _same(other, walk(towards, 0.04, 2)):
+            return "it is right once, and wrong for other numbers. Is a number written in?"
+        says = probabilities(model, images).argmax(1)
+        if _same(_tensor(_run(answer, model, images, says, 0.15, 5), like=images), images):
+            return "where all targets are reached, it stops. How many steps are asked for?"
         return
-    yield _outside(found), "some pixels leave [0, 1]. What keeps an image in the range?"
-    yield _same(found, images), "no pixel changes. What does it return?"
-    yield (
-        _same(found, walk(lambda x: -towards(x))),
-        "the targets become less likely than they were. Does their loss go up or down?",
-    )
+    if _outside(found):
+        return "some pixels leave [0, 1]. What keeps an image in the range?"
+    if _same(found, images):
+        return "no pixel changes. What does it return?"
+    if _same(found, walk(lambda x: -towards(x))):
+        return "the targets become less likely than they were. Does their loss go up or down?"
     start = towards(images)
-    yield (
-        _same(found, walk(lambda x: start)) or _same(found, walk(towards, 0.15, 1)),
-        "all steps go the same way, so that they are one. Of which images is each gradient?",
-    )
-    yield (
-        _same(found, walk(towards, size=0.15)),
-        "each step is as long as all of them may be together. How long is one of them?",
-    )
-    yield (
-        _same(found, walk(towards, steps=1)),
-        "only one of the steps is left. Where does the next one start?",
-    )
+    if _same(found, walk(lambda x: start)) or _same(found, walk(towards, 0.15, 1)):
+        return "all steps go the same way, so that they are one. Of which images is each gradient?"
+    if _same(found, walk(towards, size=0.15)):
+        return "each step is as long as all of them may be together. How long is one of them?"
+    if _same(found, walk(towards, steps=1)):
+        return "only one of the steps is left. Where does the next one start?"
     labels_ = probabilities(model, images).argmax(1)
-    yield (
+    if (
         _same(found, walk(away))
         or _same(found, walk(lambda x: -away(x)))
         or _same(found, walk(lambda x: -_sign_gradient(model, x, labels_)))
-        or _same(found, walk(lambda x: _sign_gradient(model, x, labels_))),
-        "it follows the loss of what the network says. Whose loss should get small?",
-    )
-    yield (
-        _same(found, walk(towards, clip=False)),
-        "on the way pixels are below 0 or above 1, where the network has never been. After which "
-        "steps is it clipped?",
-    )
-    yield (
-        (found - images).abs().max() > 0.15 + 1e-5,
-        "some pixels change by more than epsilon. How long are all steps together?",
-    )
-    yield True, "these are not the steps that were asked for. Which of hint 1's parts is missing?"
+        or _same(found, walk(lambda x: _sign_gradient(model, x, labels_)))
+    ):
+        return "it follows the loss of what the network says. Whose loss should get small?"
+    if any(_same(found, walk(towards, steps=n)) for n in (4, 6)):
+        return "it is one step too few or too many. Where does the loop begin and end?"
+    if _same(found, walk(towards, clip=False)):
+        return "on the way pixels are below 0 or above 1. After which steps is it clipped?"
+    if (found - images).abs().max() > 0.15 + 1e-5:
+        return "some pixels change by more than epsilon. How long are all steps together?"
+    return "these are not the steps that were asked for. What does hint 1 say of each?"
 
 
 # Notebook 3
@@ -520,32 +471,19 @@ def _success_rates(answer):
     for epsilon in epsilons:
         total = (total + epsilon * _sign_gradient(model, total, labels)).clamp(0, 1)
         anew.append((probabilities(model, total).argmax(1) != labels)[right].float().mean())
-    yield (
-        are(100 * wrong[:, right].float().mean(1)) or rates.max() > 1,
-        "a rate is more than 1. Is it in percent, where shares from 0 to 1 are wanted?",
-    )
-    yield (
-        are(1 - wrong[:, right].float().mean(1)) or are(1 - wrong.float().mean(1)),
-        "the rates begin at the top and fall. Is it the attack's success that is counted?",
-    )
-    yield (
-        are(wrong.float().mean(1)),
-        "at epsilon 0 there is no attack, and yet it succeeds. Which images cannot be won?",
-    )
-    yield (
-        are((wrong & right).float().mean(1)),
-        "the rates are a little too low. By how many images is it divided: also by those that "
-        "nobody has to attack?",
-    )
-    yield (
-        are(torch.stack(added)) or are(torch.stack(anew)),
-        "from the second epsilon on the noise is too large. To which images is it added?",
-    )
-    yield (
-        True,
-        "these rates are others. Of which images is the share counted, and what is a success? See "
-        "hint 1.",
-    )
+    if are(100 * wrong[:, right].float().mean(1)) or rates.max() > 1:
+        return "a rate is more than 1. Is it a number of images, or in percent, and no share?"
+    if are(1 - wrong[:, right].float().mean(1)) or are(1 - wrong.float().mean(1)):
+        return "the rates begin at the top and fall. Is it the attack's success that is counted?"
+    if are(wrong.float().mean(1)):
+        return "at epsilon 0 there is no attack, and yet it succeeds. Which images cannot be won?"
+    if are((wrong & right).float().mean(1)):
+        return "the rates are a little too low. By how many is it divided: by the misread, too?"
+    if rates.max() < 0.01:
+        return "the attack never succeeds. Does the loss go up or down?"
+    if are(torch.stack(added)) or are(torch.stack(anew)):
+        return "from the second epsilon on the noise is too large. To which images is it added?"
+    return "these rates are others. Of which images is the share, and what is a success?"
 
 
 @_exercise("3.2")
@@ -567,34 +505,20 @@ def _first_fooling(answer):
 
     if are(right):
         return
-    yield (
-        are(epsilons[place]),
-        "images that nothing fools get the smallest epsilon of all. What is the place of the first "
-        "True where there is none?",
-    )
-    yield (
-        are(right.masked_fill(never, epsilons[-1])),
-        "images that nothing fools look as if the last epsilon had done it. How do you tell them "
-        "apart?",
-    )
-    yield (
-        are(place.float()) or are(place.float().masked_fill(never, torch.inf)),
-        "these are places in the list. What stands there?",
-    )
-    yield (
-        are(right.masked_fill(misread, torch.inf)),
-        "images that are misread from the start get no epsilon. How much noise do they need?",
-    )
+    if are(epsilons[place]):
+        return "images that nothing fools get epsilon 0. Where is the first True if there is none?"
+    if are(torch.where(never, found, right)):
+        return "images that nothing fools get some number. How can they be told apart?"
+    if are(place.float()) or are(place.float().masked_fill(never, torch.inf)):
+        return "these are places in the list. What stands there?"
+    if are(torch.where(misread, found, right)):
+        return "what is misread from the start gets another number. How much noise does it need?"
     last = wrong.shape[0] - 1 - wrong.flip(0).int().argmax(0)
-    yield (
-        are(epsilons[last].masked_fill(never, torch.inf)),
-        "these are the last epsilons that fool, not the first. Does a later one overwrite them?",
-    )
+    if are(epsilons[last].masked_fill(never, torch.inf)):
+        return "these are the last epsilons that fool. Does a later one overwrite the first?"
     before = epsilons[(place - 1).clamp(min=0)]
-    yield (
-        are(before.masked_fill(never, torch.inf)) or are(before.masked_fill(never, epsilons[-1])),
-        "these are the epsilons just before. Which one is the first that succeeds?",
-    )
+    if are(before.masked_fill(never, torch.inf)) or are(before.masked_fill(never, epsilons[-1])):
+        return "these are the epsilons just before. Which one is the first that succeeds?"
     total, added = images, torch.full(labels.shape, torch.inf)
     again, anew = images, torch.full(labels.shape, torch.inf)
     for epsilon in epsilons:
@@ -603,11 +527,13 @@ def _first_fooling(answer):
         for x, first in ((total, added), (again, anew)):
             new = (probabilities(model, x).argmax(1) != labels) & first.isinf()
             first[new] = epsilon
-    yield (
-        are(added) or are(anew),
-        "many are fooled too early, as if noise came on top of noise. To which images is it added?",
-    )
-    yield True, "for some images this is another epsilon. What does hint 1 ask of each?"
+    if are(added) or are(anew):
+        return "many are fooled too early: noise comes on top of noise. Where does each one start?"
+    if len(found.unique()) == 1:
+        return "all images get the same number. For which of them is it the first to fool?"
+    if not torch.isin(found.float(), torch.cat([epsilons.cpu(), torch.tensor([torch.inf])])).all():
+        return "some of these numbers are not in the list. Which epsilons are tried?"
+    return "for some images this is another epsilon. What does hint 1 ask of each?"
 
 
 @_exercise("3.3")
@@ -632,43 +558,31 @@ def _estimate(answer):
     loss = F.cross_entropy(logits, first, reduction="none")
     loss_slope = shares @ weight - weight[first]
     right = margin / slope.abs().sum(1)
-    yield is_(margin), "this is the margin alone. How fast does it shrink?"
-    yield is_(-right), "it has the wrong sign. Which of the two outputs is the larger one?"
-    yield is_(1 / right), "this is upside down. What is divided by what?"
-    yield (
-        is_(margin / slope.square().sum(1).sqrt()),
-        "this is a distance in another norm. Where every pixel moves by epsilon, by how much does "
-        "a linear score change?",
-    )
-    yield (
-        is_(margin / slope.abs().mean(1)),
-        "this is hundreds of times too large. Do the pixels add up, or is it their average?",
-    )
-    yield (
-        is_(margin / slope.sum(1)) or is_(margin / slope.sum(1).abs()),
-        "the pixels' slopes cancel each other. May each pixel choose its direction?",
-    )
-    yield (
-        is_(margin / slope.abs().sum()),
-        "an image's number depends on the other images. Over what is the sum?",
-    )
-    yield (
-        is_((p - q) / pull.abs().sum(1)),
-        "this takes probabilities, which crowd at 1. What is nearly linear in the pixels instead?",
-    )
-    yield (
-        is_(loss / loss_slope.abs().sum(1)) or is_(margin / loss_slope.abs().sum(1)),
-        "this takes the slope of the loss. Of what should it be: what has to become 0?",
-    )
-    yield (
-        is_(margin / weight[first].abs().sum(1))
-        or is_(top.values[:, 0] / weight[first].abs().sum(1)),
-        "this takes the slope of the largest output alone. What does the other one do meanwhile?",
-    )
-    yield (
-        not is_(right),
-        "on a linear network, where it is exact, the estimate is another. What does hint 1 divide?",
-    )
+    if is_(margin):
+        return "this is the margin alone. How fast does it shrink?"
+    if is_(-right):
+        return "it has the wrong sign. Which of the two outputs is the larger one?"
+    if is_(1 / right):
+        return "this is upside down. What is divided by what?"
+    squares = slope.square().sum(1)
+    if any(is_(margin / norm) for norm in (squares.sqrt(), squares, slope.abs().amax(1))):
+        return "this is another norm. If all pixels move by epsilon, how far does a linear score?"
+    if is_(margin / slope.abs().mean(1)):
+        return "this is hundreds of times too large. Do the pixels add up, or is it their average?"
+    if is_(margin / slope.sum(1)) or is_(margin / slope.sum(1).abs()):
+        return "the pixels' slopes cancel each other. May each pixel choose its direction?"
+    if is_(margin / slope.abs().sum()) or is_(len(images) * right):
+        return "an image's number depends on the other images. Over what is the sum?"
+    if is_((p - q) / pull.abs().sum(1)):
+        return "this takes probabilities, which crowd at 1. What is nearly linear in the pixels?"
+    if is_(loss / loss_slope.abs().sum(1)) or is_(margin / loss_slope.abs().sum(1)):
+        return "this takes the slope of the loss. Of what should it be: what has to become 0?"
+    if is_(margin / weight[first].abs().sum(1)) or is_(
+        top.values[:, 0] / weight[first].abs().sum(1)
+    ):
+        return "this takes the slope of the largest output alone. What does the other do meanwhile?"
+    if not is_(right):
+        return "on a linear network, where it is exact, it is another. What does hint 1 divide?"
 
 
 # Notebook 4
@@ -678,31 +592,20 @@ def _estimate(answer):
 def _random_targets(answer):
     labels = torch.arange(9000) % 10
     targets = _tensor(_run(answer, labels), like=labels)
-    yield (
-        ((targets < 0) | (targets > 9)).any(),
-        "some targets are no classes. What brings numbers above 9 back?",
-    )
-    offsets = ((targets - labels) % 10).bincount(minlength=10)
-    yield (
-        (offsets > 0).sum() == 1,
-        "from class to target it is the same step for all. What is drawn for each image?",
-    )
-    yield (
-        offsets[0] > 0,
-        "some targets are the true class. Which draws can never give that?",
-    )
-    yield (
-        (offsets[1:] == 0).any(),
-        "some wrong classes never come up. Which is the largest number that is drawn?",
-    )
-    yield (
-        offsets.max() > 1.4 * offsets[1:].float().median(),
-        "one wrong class comes up twice as often as others. Who gets the draws that hit the label?",
-    )
-    yield (
-        torch.equal(_run(answer, labels), _run(answer, labels)),
-        "two calls draw the same. What fixes the random numbers?",
-    )
+    if ((targets < 0) | (targets > 9)).any():
+        return "some targets are no classes. What brings numbers above 9 back?"
+    steps = (targets - labels) % 10
+    if (steps == steps[:10].repeat(900)).all():
+        return "all images of a class get the same target. What is drawn for each image?"
+    offsets = steps.bincount(minlength=10)
+    if offsets[0] > 0:
+        return "some targets are the true class. Which draws can never give that?"
+    if (offsets[1:] == 0).any():
+        return "some wrong classes never come up. Which is the largest number that is drawn?"
+    if offsets.max() > 1.4 * offsets[1:].float().median():
+        return "one wrong class comes up twice as often. Who gets the draws that hit the label?"
+    if torch.equal(_run(answer, labels), _run(answer, labels)):
+        return "two calls draw the same. What fixes the random numbers?"
 
 
 @_exercise("4.2")
@@ -715,13 +618,14 @@ def _easiest(answer):
     sizes = distortion(noise).view(30, 10)
     wrong = torch.arange(10) != labels[:, None]
     to_wrong = (sizes * wrong).sum(0) / wrong.sum(0)
-    yield value not in range(10), "this is no class of digits. Is it a distortion, or a place?"
-    yield (
-        value == sizes.mean(0).argmin(),
-        "this class wins because its own digits need no noise. Which images count for a target?",
-    )
-    yield value == to_wrong.argmax(), "this one is the hardest. Which end of the order is it?"
-    yield value != to_wrong.argmin(), "another class is easier on average. Over which is it taken?"
+    if value not in range(10):
+        return "this is no class of digits. Is it a distortion, or a place?"
+    if value == sizes.mean(0).argmin():
+        return "this class wins as its own digits need no noise. Which images count for a target?"
+    if value == to_wrong.argmax():
+        return "this one is the hardest. Which end of the order is it?"
+    if value != to_wrong.argmin():
+        return "another class is easier on average. Over which is it taken?"
 
 
 def _descend(model, images, targets, penalty, clip=True, share=1):
@@ -757,44 +661,27 @@ def _l1_noise(answer):
 
     if is_(size, far=3e-3, few=6):  # around 0 the sign of the noise is up to rounding
         return
-    yield (
-        (noise == 0).all(),
-        "the noise is zero everywhere. Does the loss reach it?",
-    )
-    yield (
-        is_(lambda r: r.square().sum()),
-        "this is still the square. Which of the two penalties counts small changes more?",
-    )
-    yield (
-        is_(lambda r: 0 * r.sum()),
-        "the penalty has next to no effect. Is it a sum over the pixels, or their average?",
-    )
-    yield (
-        is_(lambda r: r.sum()),
-        "it costs nothing to darken a pixel: what is negative pays for what is positive. What has "
-        "no sign?",
-    )
-    yield (
-        is_(lambda r: r.abs().amax((1, 2, 3)).sum()) or is_(lambda r: r.abs().max()),
-        "only the largest change is paid for. Which norm adds up all of them?",
-    )
-    yield (
-        is_(lambda r: -r.abs().sum()),
-        "the penalty makes the noise larger. Is it added or subtracted?",
-    )
-    yield (
-        is_(size, clip=False) or _outside(images + noise),
-        "some pixels of images + noise leave [0, 1]. What keeps an image in the range?",
-    )
-    yield (
-        is_(size, far=3e-3, few=6, share=1 / len(images)),
-        "an image's noise depends on how many are in the batch. How is the loss reduced?",
-    )
-    yield (
-        is_(lambda r: size(r) / c, far=9e-3, few=6),
-        "it does not depend on c. By what is the penalty multiplied?",
-    )
-    yield True, "this noise is another. What besides the penalty differs from optimize_noise?"
+    if (noise == 0).all():
+        return "the noise is zero everywhere. Does the loss reach it?"
+    if is_(lambda r: r.square().sum()):
+        return "this is still the square. Which of the two penalties counts small changes more?"
+    if is_(lambda r: 0 * r.sum()):
+        return "the penalty has next to no effect. Is it a sum over the pixels, or their average?"
+    if is_(lambda r: r.sum()):
+        return "darker pixels pay for brighter ones. What is the same for both, and has no sign?"
+    if is_(lambda r: r.abs().amax((1, 2, 3)).sum()) or is_(lambda r: r.abs().max()):
+        return "only the largest change is paid for. Which norm adds up all of them?"
+    if is_(lambda r: -r.abs().sum()):
+        return "the penalty makes the noise larger. Is it added or subtracted?"
+    if (noise >= 0).all():
+        return "the noise makes no pixel darker. Is this the noise, with its sign, and it alone?"
+    if is_(size, clip=False) or _outside(images + noise):
+        return "some pixels of images + noise leave [0, 1]. What keeps an image in the range?"
+    if is_(size, far=3e-3, few=6, share=1 / len(images)):
+        return "an image's noise depends on how many are in the batch. How is the loss reduced?"
+    if is_(lambda r: size(r) / c, far=9e-3, few=6):
+        return "it does not depend on c. By what is the penalty multiplied?"
+    return "this noise is another. What besides the penalty differs from optimize_noise?"
 
 
 @_exercise("4.4")
@@ -809,25 +696,18 @@ def _largest_c(answer):
             return float(c) <= border
 
         c = _number(_run(answer, reached, 0.01, 100.0))
-        yield not calls, "it never asks whether a c succeeds. How can it know?"
-        yield (
-            min(calls) < 0.01 * 0.99 or max(calls) > 100 * 1.01,
-            "it looks outside of the interval it was given. Where is the middle?",
-        )
-        yield (
-            c > border and c / 1.03 <= border,
-            "the target is just missed with this c. Which end of the interval is known to succeed?",
-        )
-        yield c > border, "the target is far out of reach with this c. Which half is kept?"
-        yield (
-            c * 1.03 <= border and any(math.isclose(x, 50.005) for x in calls),
-            "a c that is clearly larger still reaches the target. Is the middle between 0.01 and "
-            "100 really 50, when ratios count?",
-        )
-        yield (
-            c * 1.03 <= border,
-            "a c that is clearly larger still reaches the target. How narrow is the interval?",
-        )
+        if not calls:
+            return "it never asks whether a c succeeds. How can it know?"
+        if min(calls) < 0.01 * 0.99 or max(calls) > 100 * 1.01:
+            return "it looks outside of the interval it was given. Where is the middle?"
+        if c > border and c / 1.03 <= border:
+            return "with this c the target is just missed. Which end of the interval succeeds?"
+        if c > border:
+            return "the target is far out of reach with this c. Which half is kept?"
+        if c * 1.03 <= border and any(math.isclose(x, 50.005) for x in calls):
+            return "a clearly larger c still succeeds. Is 50 the middle where ratios count?"
+        if c * 1.03 <= border:
+            return "a clearly larger c still succeeds. How narrow is the interval at the end?"
 
 
 # Notebook 5
@@ -852,38 +732,28 @@ def _through_jpeg(answer):
 
     found = _tensor(_run(answer, images, 90), like=images)
     coarse = _tensor(_run(answer, images, 10), like=images)
-    yield (
-        found.max() > 2,
-        "its pixels go up to 255. What is the range of the images of this course?",
-    )
-    yield (
-        found.max() < 0.02,
-        "everything is black. Which numbers does a byte hold, and which are in an image?",
-    )
-    yield (
-        (found[0] - found[1]).abs().max() < 1e-6,
-        "all images come back as the same one. Which one is written to each file?",
-    )
-    yield _same(found, images), "the images come back as they were. Does it return what was read?"
-    yield (
-        (found - images).abs().max() < 1.01 / 255,
-        "nothing is lost but the rounding to bytes. Which kind of file does that?",
-    )
-    yield (
-        (found - coarse).abs().max() < 1e-6,
-        "the quality makes no difference. Where is it used?",
-    )
+    if found.max() > 2:
+        return "its pixels go up to 255. What is the range of the images of this course?"
+    if found.max() < 0.02:
+        return "everything is black. Which numbers does a byte hold, and which are in an image?"
+    if (found[0] - found[1]).abs().max() < 1e-6:
+        return "all images come back as the same one. Which one is written to each file?"
+    if _same(found, images):
+        return "the images come back as they were. Does it return what was read?"
+    if (found - images).abs().max() < 1.01 / 255:
+        return "nothing is lost but the rounding to bytes. Which kind of file does that?"
+    if (found - coarse).abs().max() < 1e-6:
+        return "the quality makes no difference. Where is it used?"
     best = through(90)
-    yield (
-        (found - best).abs().mean() > 0.01 or (coarse - through(10)).abs().mean() > 0.02,
-        "the images come back otherwise than from a JPEG file of that quality. What do the bytes "
-        "hold?",
-    )
+    if (coarse - best).abs().mean() < 0.01:
+        return "it is fine where it should be coarse. Does a high quality mean a large file?"
+    if (found - best).abs().mean() > 0.01 or (coarse - through(10)).abs().mean() > 0.02:
+        return (
+            "JPEG of that quality gives other images. Are bytes, colours and axes in their order?"
+        )
     cut_off = through(90, torch.floor)
-    yield (
-        abs((found - best).mean()) > 0.3 * abs((cut_off - best).mean()),
-        "the images have become darker by half a level on average. What happens to 7.9?",
-    )
+    if abs((found - best).mean()) > 0.3 * abs((cut_off - best).mean()):
+        return "the images have become darker by half a level on average. What happens to 7.9?"
 
 
 @_exercise("5.2")
@@ -892,7 +762,7 @@ def _bim(answer):
     epsilon, alpha, steps = 0.1, 0.03, 6
     found = _tensor(_run(answer, model, images, labels, epsilon, alpha, steps), like=images)
 
-    def walk(signs, alpha=alpha, around=None, epsilon=epsilon, clip=True):
+    def walk(signs, alpha=alpha, around=None, epsilon=epsilon, clip=True, steps=steps):
         x = images
         for _ in range(steps):
             center = x if around is None else around
@@ -907,59 +777,43 @@ def _bim(answer):
     start = away(images)
     if _same(found, walk(away, around=images)):
         other = _tensor(_run(answer, model, images, labels, 0.05, 0.02, 6), like=images)
-        yield (
-            not _same(other, walk(away, 0.02, images, 0.05)),
-            "it is right once, but wrong for another epsilon and alpha. Is a number written in?",
-        )
+        if not _same(other, walk(away, 0.02, images, 0.05)):
+            return "it is right once, and wrong for other numbers. Is a number written in?"
         return
-    yield _same(found, images), "no pixel changes. What does it return?"
-    yield (
-        found.abs().max() < epsilon + 1e-4,
-        "this is only the noise. What has become of the image?",
-    )
-    yield _outside(found), "some pixels leave [0, 1]. What keeps an image in the range?"
+    if _same(found, images):
+        return "no pixel changes. What does it return?"
+    if found.abs().max() < epsilon + 1e-4:
+        return "this is only the noise. What has become of the image?"
+    if _outside(found):
+        return "some pixels leave [0, 1]. What keeps an image in the range?"
     free = walk(away)
     if _same(found, free):
         other = _run(answer, model, images, labels, 0.02, 0.05, 6)  # a step longer than epsilon
-        yield (
-            (other - images).abs().max() <= 6 * 0.02 + 1e-5,
-            "each step stays near the one before, and all together go far. Around which image is "
-            "the ball of radius epsilon?",
-        )
-        yield True, "some pixels change by more than epsilon. After a step, what brings them back?"
+        if (other - images).abs().max() <= 6 * 0.02 + 1e-5:
+            return "each step is near the last. Around which image is the ball of radius epsilon?"
+        return "some pixels change by more than epsilon. After a step, what brings them back?"
     at_the_end = free.clamp(images - epsilon, images + epsilon)
-    yield (
-        _same(found, at_the_end),
-        "on the way it leaves the ball, and comes back only at the end. When is it to be kept in?",
-    )
-    yield (
-        _same(found, walk(lambda x: start, around=images))
-        or _same(found, (images + epsilon * start).clamp(0, 1)),
-        "all steps go the same way. Of which images is each gradient?",
-    )
-    yield (
-        _same(found, (images + alpha * start).clamp(0, 1))
-        or _same(
-            found, (images + min(alpha, epsilon) * away(walk(away, around=images))).clamp(0, 1)
-        ),
-        "only one step is left of all. Where does the next one start?",
-    )
-    yield (
-        _same(found, walk(lambda x: -away(x), around=images)),
-        "the network gets surer of the true class. Does the loss go up or down?",
-    )
-    yield (
-        _same(found, walk(away, epsilon / steps, images)),
-        "alpha makes no difference. How long is a step?",
-    )
-    yield (
-        (found - images).abs().max() > epsilon + 1e-5,
-        "some pixels change by more than epsilon. What keeps them within it?",
-    )
-    yield (
-        True,
-        "these are other images than ten careful steps give. Which part of hint 1 is missing?",
-    )
+    if _same(found, at_the_end):
+        return "it leaves the ball, and comes back only at the end. When is it to be kept in?"
+    if _same(found, walk(lambda x: start, around=images)) or _same(
+        found, (images + epsilon * start).clamp(0, 1)
+    ):
+        return "all steps go the same way. Of which images is each gradient?"
+    if _same(found, (images + alpha * start).clamp(0, 1)) or _same(
+        found, (images + min(alpha, epsilon) * away(walk(away, around=images))).clamp(0, 1)
+    ):
+        return "only one step is left of all. Where does the next one start?"
+    if _same(found, walk(lambda x: -away(x), around=images)):
+        return "the network gets surer of the true class. Does the loss go up or down?"
+    if _same(found, walk(away, epsilon / steps, images)):
+        return "alpha makes no difference. How long is a step?"
+    if (found - images).abs().max() > epsilon + 1e-5:
+        return "some pixels change by more than epsilon. What keeps them within it?"
+    if (found - images).abs().max() < epsilon - 1e-4:
+        return "no pixel moves by epsilon, though all steps together could. How long is one?"
+    if any(_same(found, walk(away, around=images, steps=n)) for n in (steps - 1, steps + 1)):
+        return "it is one step too few or too many. Where does the loop begin and end?"
+    return "these are other images than careful steps give. What does hint 1 say of each?"
 
 
 @_exercise("5.3")
@@ -978,50 +832,29 @@ def _fgsm_normalised(answer):
         clipped = torch.maximum(torch.minimum(stepped, white), black)
         return any(_same(given, x) for x in (clipped, stepped.clamp(0, 1), stepped))
 
-    yield (
-        _same(given, (images + epsilon * signs).clamp(0, 1)),
-        "this is the picture in [0, 1]. What does the network expect?",
-    )
-    yield _same(given, z), "no pixel changes. What does it return?"
-    yield (
-        steps(epsilon),
-        "the step is epsilon in normalised numbers. How many grey levels is that?",
-    )
-    yield (
-        steps(epsilon * std),
-        "the step has become smaller where it had to grow. Does normalising divide or multiply?",
-    )
-    yield (
-        steps((epsilon - mean) / std),
-        "a change is normalised as if it were a picture. What is left of the mean in a difference?",
-    )
-    yield (
-        steps(epsilon / std.mean()),
-        "all three colours get the same step. Are their deviations the same?",
-    )
-    yield (
-        steps(-epsilon / std),
-        "the step goes down the loss. Which way does the attack go?",
-    )
-    yield (
-        not _same(given[calm], (z + epsilon / std * signs)[calm]),
-        "far from black and white the step is another than epsilon of the grey scale. In which "
-        "units is it?",
-    )
+    if _same(given, (images + epsilon * signs).clamp(0, 1)):
+        return "this is the picture in [0, 1]. What does the network expect?"
+    if _same(given, z):
+        return "no pixel changes. What does it return?"
+    if steps(epsilon):
+        return "the step is epsilon in normalised numbers. How many grey levels is that?"
+    if steps(epsilon * std):
+        return "the step has shrunk where it had to grow. Does normalising divide or multiply?"
+    if steps((epsilon - mean) / std):
+        return "a change is normalised like a picture. What is left of the mean in a difference?"
+    if steps(epsilon / std.mean()):
+        return "all three colours get the same step. Are their deviations the same?"
+    if steps(-epsilon / std):
+        return "the step goes down the loss. Which way does the attack go?"
+    if not _same(given[calm], (z + epsilon / std * signs)[calm]):
+        return "far from black and white the step is another. In which units is epsilon?"
     pixels = given * std + mean
-    yield (
-        given.min() >= -1e-6 and given.max() <= 1 + 1e-6,
-        "every normalised number has come into [0, 1]. Are black and white still black and white?",
-    )
-    yield (
-        _outside(pixels),
-        "turned back into a picture, some pixels leave [0, 1]. Where are black and white in "
-        "normalised numbers?",
-    )
-    yield (
-        not _same(pixels, (images + epsilon * signs).clamp(0, 1)),
-        "near black or white the pixels stop too early. Where are black and white of each colour?",
-    )
+    if given.min() >= -1e-6 and given.max() <= 1 + 1e-6:
+        return "every normalised number is in [0, 1]. Are black and white still black and white?"
+    if _outside(pixels):
+        return "as a picture, some pixels leave [0, 1]. What are black and white when normalised?"
+    if not _same(pixels, (images + epsilon * signs).clamp(0, 1)):
+        return "near black or white pixels stop too early. Where do both lie for each colour?"
 
 
 # Notebook 6
@@ -1031,49 +864,28 @@ def _fgsm_normalised(answer):
 def _halves(answer):
     n = 1001
     result = _run(answer, n)
-    yield (
-        not isinstance(result, tuple | list) or len(result) != 2,
-        "two halves are wanted. What does the return give?",
-    )
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        return "two halves are wanted. What does the return give?"
     halves = [_rows(half) for half in result]
-    yield (
-        any(half is None for half in halves),
-        "a half has to be a row of whole numbers, those of its images. What is it here?",
-    )
-    yield (
-        any(len(half) and (half.min() < 0 or half.max() >= n) for half in halves),
-        "some numbers belong to no image. Which is the first, and which the last?",
-    )
-    yield (
-        any(half.unique().numel() == n for half in halves),
-        "one half holds all the images. Are two tensors with the same number equal, in a set?",
-    )
-    yield (
-        any(half.unique().numel() < len(half) for half in halves),
-        "an image comes twice in the same half. Are those drawn already still in the hat?",
-    )
-    yield (
-        torch.isin(*halves).any(),
-        "some images are in both halves. How does the second know what the first has taken?",
-    )
-    yield (
-        sum(map(len, halves)) < n,
-        "with 1001 images some are in neither half. Where does the second one begin and end?",
-    )
-    yield (
-        abs(len(halves[0]) - len(halves[1])) > 1,
-        "one of the two is clearly larger. Are these halves?",
-    )
+    if any(half is None for half in halves):
+        return "a half has to be a row of whole numbers, those of its images. What is it here?"
+    if any(len(half) and (half.min() < 0 or half.max() >= n) for half in halves):
+        return "some numbers belong to no image. Which is the first, and which the last?"
+    if any(half.unique().numel() == n for half in halves):
+        return "one half holds all the images. Are two tensors of the same number equal in a set?"
+    if any(half.unique().numel() < len(half) for half in halves):
+        return "an image comes twice in the same half. Are those drawn already still in the hat?"
+    if torch.isin(*halves).any():
+        return "some images are in both halves. How does the second know what the first has taken?"
+    if sum(map(len, halves)) < n:
+        return "with 1001 images some are in neither half. Where does the second one begin and end?"
+    if abs(len(halves[0]) - len(halves[1])) > 1:
+        return "one of the two is clearly larger. Are these halves?"
     early, even = (halves[0] < n // 2).float().mean(), (halves[0] % 2 == 0).float().mean()
-    yield (
-        max(abs(early - 0.5), abs(even - 0.5)) > 0.1,
-        "which half an image is in follows from its place. Where does chance come in, before the "
-        "cut or after it?",
-    )
-    yield (
-        _rows(_run(answer, n)[0]).tolist() == halves[0].tolist(),
-        "two calls give the same halves. What fixes the random numbers?",
-    )
+    if max(abs(early - 0.5), abs(even - 0.5)) > 0.1:
+        return "an image's place decides its half. Does chance come in before the cut or after it?"
+    if _rows(_run(answer, n)[0]).tolist() == halves[0].tolist():
+        return "two calls give the same halves. What fixes the random numbers?"
 
 
 def _rows(half):
@@ -1115,47 +927,34 @@ def _transfer_table(answer):
 
     if is_(right):
         other = _numbers(_run(answer, readers, images, labels, 0.03), 3, 3)
-        yield (
-            (other - table(0.03)).abs().max() > 1.5 / len(images),
-            "it is right for one epsilon and wrong for another. Is a number written in?",
-        )
+        if (other - table(0.03)).abs().max() > 1.5 / len(images):
+            return "it is right for one epsilon and wrong for another. Is a number written in?"
         return
-    yield (
-        (found / 100 - right).abs().max() < 1.5 / len(images),
-        "some numbers are above 1. Are they in percent, where shares from 0 to 1 are wanted?",
-    )
-    yield is_(right.T), "rows and columns are exchanged. Whose noise is a row: one source's?"
-    yield (
-        is_(1 - right) or is_(1 - right.T),
-        "these are shares of images that are read *correctly*. Which share is asked for?",
-    )
-    yield (
-        is_(right.diag().expand(3, 3)) or is_(right.diag().expand(3, 3).T),
-        "each network reads only the noise that was made for itself. Whose gradient is it?",
-    )
-    yield (
-        is_(right[0].expand(3, 3)) or is_(right[2].expand(3, 3)),
-        "all rows are the same. For which network is the noise of each row made?",
-    )
-    yield is_(clean), "so much is misread without any noise. Which images do the networks read?"
+    if found.max() > 1:
+        return "some numbers are above 1. Are they counts or in percent, where shares are wanted?"
+    if is_(right.T):
+        return "rows and columns are exchanged. Whose noise is a row: one source's?"
+    if is_(1 - right) or is_(1 - right.T):
+        return "these are shares of images that are read *correctly*. Which share is asked for?"
+    if is_(right.diag().expand(3, 3)) or is_(right.diag().expand(3, 3).T):
+        return "each network reads only the noise that was made for itself. Whose gradient is it?"
+    if is_(right[0].expand(3, 3)) or is_(right[2].expand(3, 3)):
+        return "all rows are the same. For which network is the noise of each row made?"
+    if is_(clean):
+        return "so much is misread without any noise. Which images do the networks read?"
     x, added = images, []
     for source in readers:
         x = (x + 0.1 * _sign_gradient(source, x, labels)).clamp(0, 1)
         added.append(x)
-    yield (
-        is_(rows(added)),
-        "from row to row the noise adds up. At which images does each attack start?",
-    )
-    yield (
-        is_(table(0.1, among=seen)) or is_(right - clean),
-        "what was misread without noise is taken off. Is it asked for a rate of success, or for "
-        "all that is misread?",
-    )
-    yield (
-        is_(table(-0.1)),
-        "the networks read better than without noise. Does the loss go up or down?",
-    )
-    yield True, "at least one number is another. What do the rows of hint 1 have in common?"
+    if is_(rows(added)):
+        return "from row to row the noise adds up. At which images does each attack start?"
+    if is_(table(0.1, among=seen)) or is_(right - clean):
+        return "what was misread without noise is taken off. Is a rate of success asked for?"
+    if is_(table(-0.1)):
+        return "the networks read better than without noise. Does the loss go up or down?"
+    if ((found == 0) & (right > 0.02)).any():
+        return "somewhere stands a 0, as if nothing were misread. Which pairs does the loop reach?"
+    return "at least one number is another. What do the rows of hint 1 have in common?"
 
 
 @_exercise("6.3")
@@ -1182,49 +981,33 @@ def _transfer_rate(answer):
     if is_(right):
         before, before_, fooled, followed = read(0.1)
         other = _number(_run(answer, source, reader, images, labels, 0.1))
-        yield (
-            abs(other - share(followed, ~before & ~before_ & fooled)) > 0.004,
-            "it is right for one epsilon and wrong for another. Is a number written in?",
-        )
+        if abs(other - share(followed, ~before & ~before_ & fooled)) > 0.004:
+            return "it is right for one epsilon and wrong for another. Is a number written in?"
         return
-    yield is_(100 * right), "this is more than 1. Is it in percent, where a share is wanted?"
-    yield (
-        is_(right * (both & source_after).sum().item()),
-        "this is a number of images. By how many is it to be divided?",
-    )
-    yield is_(1 - right), "this is the share that the reader still gets right. Which is asked for?"
-    yield (
-        is_(share(reader_after & source_after & both, both | True)),
-        "this is a share of *all* images. Of which ones is it asked?",
-    )
-    yield (
-        is_(share(reader_after, both)) or is_(share(reader_after & source_after, both)),
-        "images on which the noise fails at its source are counted too. Can such noise carry over?",
-    )
-    yield (
-        is_(share(reader_after, both | True)) or is_(share(reader_after, source_after)),
-        "what was misread without any noise counts as a success. Which images are to be left out?",
-    )
-    yield (
-        is_(share(reader_after, ~source_before & source_after)),
-        "images that the reader misreads without noise are counted. Has the noise fooled it there?",
-    )
-    yield (
-        is_(share(reader_after, ~reader_before & source_after))
-        or is_(share(reader_after, ~reader_before)),
-        "images that the source misreads without noise are counted. What did the noise do there?",
-    )
+    if is_(100 * right):
+        return "this is more than 1. Is it in percent, where a share is wanted?"
+    if is_(right * (both & source_after).sum().item()):
+        return "this is a number of images. By how many is it to be divided?"
+    if is_(1 - right):
+        return "this is the share that the reader still gets right. Which is asked for?"
+    if is_(share(reader_after & source_after & both, both | True)):
+        return "this is a share of *all* images. Of which ones is it asked?"
+    if is_(share(reader_after, both)) or is_(share(reader_after & source_after, both)):
+        return "where the noise fails at its source, it counts too. Can such noise carry over?"
+    if is_(share(reader_after, both | True)) or is_(share(reader_after, source_after)):
+        return "what was misread without noise counts as a success. Which images are left out?"
+    if is_(share(reader_after, ~source_before & source_after)):
+        return "images that the reader misreads without noise count. Has the noise fooled it there?"
+    if is_(share(reader_after, ~reader_before & source_after)) or is_(
+        share(reader_after, ~reader_before)
+    ):
+        return "images that the source misreads without noise count. What did the noise do there?"
     _, _, back, own = read(0.05, reader)
-    yield (
-        is_(share(own, both & back)) or is_(share(own, both)) or is_(share(back, both & own)),
-        "the noise was made for the reader. Whose gradient does somebody have who knows only the "
-        "source?",
-    )
-    yield (
-        is_(share(source_after, both & reader_after)),
-        "of those fooled at the reader this is the share fooled at the source. Which comes first?",
-    )
-    yield True, "the share is another. Who has to read what, before and after, by hint 1?"
+    if is_(share(own, both & back)) or is_(share(own, both)) or is_(share(back, both & own)):
+        return "the noise was made for the reader. Which of the two networks does an attacker know?"
+    if is_(share(source_after, both & reader_after)):
+        return "this is the share of what fools the reader that fools the source. Which is first?"
+    return "the share is another. Who has to read what, before and after, by hint 1?"
 
 
 # Notebook 7
@@ -1279,66 +1062,37 @@ def _adversarial_epoch(answer):
 
     if is_():
         wanted, _ = recipe(lambda *batch: fgsm(*batch, epsilon=0.03))
-        yield (
-            (run(0.03)[0] - wanted).norm() > 0.02 * scale,
-            "it is right for one epsilon and wrong for another. Is a number written in?",
-        )
+        if (run(0.03)[0] - wanted).norm() > 0.02 * scale:
+            return "it is right for one epsilon and wrong for another. Is a number written in?"
         means = np.mean(losses), np.average(losses, weights=[64, 64, 64, 64, 32])
-        yield (
-            min(abs(number - mean) for mean in means) > 2e-3,
-            "the network is trained as it should be, but the number returned is not the mean loss. "
-            "Over which batches is it taken?",
-        )
+        if min(abs(number - mean) for mean in means) > 2e-3:
+            return "the training is right, but the number is not the mean loss. Of which batches?"
         return
-    yield torch.equal(found, before), "no weight has changed. Which line makes the step?"
-    yield (
-        is_(clean=1, attacked=0),
-        "the network has seen clean images only. Which ones does the loss read?",
-    )
-    yield (
-        is_(clean=0.5, attacked=0.5),
-        "half of the loss is of clean images, as Goodfellow has it. Which half is left out here?",
-    )
-    yield (
-        is_(lambda _, x, y: fgsm(start, x, y)) or is_(lambda _, x, y: fgsm(load_mlp(), x, y)),
-        "the noise is made for a network that stays as it is, while this one moves on. Against "
-        "which weights is each batch to be attacked?",
-    )
-    yield (
-        is_(lambda *batch: fgsm(*batch, epsilon=-0.1)),
-        "the noise makes the images easier to read. Does the attack go up the loss or down?",
-    )
-    yield (
-        is_(clean=1) or is_(clean=64),
-        "the weights also follow the gradient that was needed for the attack only. When is it "
-        "cleared away?",
-    )
-    yield (
-        is_(zero=False),
-        "from batch to batch the gradients add up. Which line starts afresh?",
-    )
-    yield (
-        is_(lambda model, x, y: fgsm(model, x, model(x).argmax(1))),
-        "images that are misread are attacked otherwise. Away from which class does the noise go, "
-        "the true one or the network's guess?",
-    )
-    yield (
-        is_(lambda *batch: fgsm(*batch, clip=False)),
-        "the network is trained on pixels below 0 and above 1. What keeps an image in the range?",
-    )
-    yield (
-        is_(loss=lambda logits, y: F.cross_entropy(logits, y, reduction="sum")),
-        "the steps are dozens of times too long. Is the loss of a batch its sum or its mean?",
-    )
-    yield (
-        is_(size=288),
-        "all the images make a single step. How many are in a batch?",
-    )
-    yield (
-        is_(end=256),
-        "the last batch, which is smaller, is missing. Where does the loop end?",
-    )
-    yield True, "the weights end elsewhere. Which step of hint 1 is done otherwise, or twice?"
+    if torch.equal(found, before):
+        return "no weight has changed. Which line makes the step, and has it a gradient then?"
+    if is_(clean=1, attacked=0):
+        return "the network has seen clean images only. Which ones does the loss read?"
+    if is_(clean=0.5, attacked=0.5):
+        return "half of the loss is of clean images, as Goodfellow has it. Which half is left out?"
+    if is_(lambda _, x, y: fgsm(start, x, y)) or is_(lambda _, x, y: fgsm(load_mlp(), x, y)):
+        return "the noise is made for a network that stays as it is. Whose gradient is needed?"
+    if is_(lambda *batch: fgsm(*batch, epsilon=-0.1)):
+        return "the noise makes the images easier to read. Does the attack go up the loss or down?"
+    if is_(clean=1) or is_(clean=64):
+        return "the weights also follow the gradient of the attack. When is it cleared away?"
+    if is_(zero=False):
+        return "from batch to batch the gradients add up. Which line starts afresh?"
+    if is_(lambda model, x, y: fgsm(model, x, model(x).argmax(1))):
+        return "misread images are attacked otherwise. Away from the true class, or from the guess?"
+    if is_(lambda *batch: fgsm(*batch, clip=False)):
+        return "it is trained on pixels below 0 and above 1. What keeps an image in the range?"
+    if is_(loss=lambda logits, y: F.cross_entropy(logits, y, reduction="sum")):
+        return "the steps are dozens of times too long. Is the loss of a batch its sum or its mean?"
+    if is_(size=288) or is_(size=32):
+        return "the steps are made with batches of another size. How many images are in one?"
+    if is_(end=256) or is_(end=64):
+        return "a batch or more is missing. Where does the loop end, and the function?"
+    return "the weights end elsewhere. Which step of hint 1 is done otherwise, or twice?"
 
 
 @_exercise("7.2")
@@ -1373,49 +1127,36 @@ def _leak(answer):
     wanted = share(lies)
     if is_(wanted):
         return
-    yield (
-        found == _number(_run(answer, model, images, labels, epsilon / 2)),
-        "for two epsilons the share is the same. Is a number written in?",
-    )
-    yield is_(100 * wanted), "is this in percent? A share from 0 to 1 is wanted."
-    yield is_(9 * wanted), "the shares of nine lies are added up. What is their mean?"
+    if found == _number(_run(answer, model, images, labels, epsilon / 2)):
+        return "for two epsilons the share is the same. Is a number written in?"
+    if is_(100 * wanted):
+        return "is this in percent? A share from 0 to 1 is wanted."
+    if is_(9 * wanted) or is_(0.9 * wanted):
+        return "the shares of the nine lies are added up. What is their mean?"
+    if found > 1:
+        return "this is more than 1. Is it a number of lies, where a share is wanted?"
     everybody = torch.ones_like(right)
-    yield (
-        is_(share(lies, everybody)),
-        "images that are misread without noise are counted too. Which ones are left out?",
-    )
-    yield (
-        is_(sum(hit[right].sum() for hit in lies).item() / (9 * len(images))),
-        "it is divided by all images. Among how many is the lie to be believed?",
-    )
-    yield (
-        is_(share([hits(k) for k in range(10)]))
-        or is_(share([hits(k) for k in range(10)], everybody)),
-        "one of the lies is the truth. How many wrong classes are there for an image?",
-    )
-    yield (
-        is_(share([hits(k, -1) for k in wrong]))
-        or is_(share([hits(k, -1) for k in wrong], everybody)),
-        "the noise leads *to* the lie, where any network can be led. Which way does FGSM go from "
-        "the class that it is told?",
-    )
-    yield (
-        is_(share([hits(0, shown=k) for k in wrong])),
-        "the attack is told the truth. Which label does it get?",
-    )
-    yield (
-        is_(share([~hits(k, shown=0) for k in wrong])),
-        "every mistake counts. What must the network say for the lie to be believed?",
-    )
-    yield (
-        is_(share([hits(k, shown=0) for k in wrong])),
-        "this is how often it still says the truth. What is it to say here?",
-    )
-    yield (
-        any(is_(share([hits(k)])) for k in wrong),
-        "this is the share for a single lie. Which others could the attack be told?",
-    )
-    yield True, "the share is another. Which three classes does hint 1 tell apart?"
+    if is_(share(lies, everybody)):
+        return "images that are misread without noise are counted too. Which ones are left out?"
+    if is_(sum(hit[right].sum() for hit in lies).item() / (9 * len(images))):
+        return "it is divided by all images. Among how many is the lie to be believed?"
+    if is_(share([hits(k) for k in range(10)])) or is_(
+        share([hits(k) for k in range(10)], everybody)
+    ):
+        return "one of the lies is the truth. How many wrong classes are there for an image?"
+    if is_(share([hits(k, -1) for k in wrong])) or is_(
+        share([hits(k, -1) for k in wrong], everybody)
+    ):
+        return "the noise leads *to* the lie. Which way does FGSM go from the class it is told?"
+    if is_(share([hits(0, shown=k) for k in wrong])):
+        return "the attack is told the truth. Which label does it get?"
+    if is_(share([~hits(k, shown=0) for k in wrong])):
+        return "every mistake counts. What must the network say for the lie to be believed?"
+    if is_(share([hits(k, shown=0) for k in wrong])):
+        return "this is how often it still says the truth. What is it to say here?"
+    if any(is_(share([hits(k)])) for k in wrong):
+        return "this is the share for a single lie. Which others could the attack be told?"
+    return "the share is another. Which three classes does hint 1 tell apart?"
 
 
 @_exercise("7.3")
@@ -1463,48 +1204,36 @@ def _worst_case(answer):
     right = share(after_all & clean)
     if is_(right):
         return
-    yield (
-        is_(40 * right) or is_(100 * right),
-        "this is no share from 0 to 1. Is it a number of images, or in percent?",
-    )
-    yield is_(1 - right), "this is the share that is lost. Which one is asked for?"
-    yield (
-        is_(share(after_all)),
-        "an image that is misread without any noise is counted. Is doing nothing an attempt?",
-    )
-    yield (
-        is_(each.min().item()) or is_(min(each.min().item(), share(clean))),
-        "this is the best single attempt. May another image fall to another attempt?",
-    )
-    yield (
-        is_(each.mean().item()) or is_((each.sum().item() + share(clean)) / 5),
-        "this is an average over the attempts. How many must fool an image for it to be lost?",
-    )
-    yield (
-        is_(each.prod().item()) or is_(each.prod().item() * share(clean)),
-        "the attempts' shares are multiplied. Do they fool independently of each other?",
-    )
-    yield (
+    if is_(40 * right) or is_(100 * right):
+        return "this is no share from 0 to 1. Is it a number of images, or in percent?"
+    if is_(1 - right):
+        return "this is the share that is lost. Which one is asked for?"
+    if is_(share(after_all)):
+        return "an image that is misread without any noise is counted. Is doing nothing an attempt?"
+    if is_(each.min().item()) or is_(min(each.min().item(), share(clean))):
+        return "this is the best single attempt. May another image fall to another attempt?"
+    if is_(each.mean().item()) or is_((each.sum().item() + share(clean)) / 5):
+        return "this is the attempts' average. How many must fool an image for it to be lost?"
+    if is_(each.prod().item()) or is_(each.prod().item() * share(clean)):
+        return "the attempts' shares are multiplied. Do they fool independently of each other?"
+    if (
         is_(share(survived.any(0)))
         or is_(share(survived.any(0) & clean))
-        or is_(share(survived.any(0) | clean)),
-        "an image counts that survives a single attempt. How many must it survive?",
-    )
-    yield (
-        is_(each[-1].item()) or is_(share(survived[-1] & clean)),
-        "only the last attempt counts. What keeps those before it?",
-    )
-    yield (
-        is_(each[0].item()) or is_(share(survived[0] & clean)),
-        "only the first attempt counts. Where does the loop end?",
-    )
+        or is_(share(survived.any(0) | clean))
+    ):
+        return "an image counts that survives a single attempt. How many must it survive?"
+    if is_(each[-1].item()) or is_(share(survived[-1] & clean)):
+        return "only the last attempt counts. What keeps those before it?"
+    if is_(each[0].item()) or is_(share(survived[0] & clean)):
+        return "only the first attempt counts. Where does the loop end?"
     x, kept = images, clean
     for attack in attempts:
         x = attack(model, x, labels)
         kept = kept & reads(x)
-    yield (
-        is_(share(reads(x))) or is_(share(kept)),
-        "each attempt begins where the one before has ended. With which images is it to begin?",
-    )
-    yield is_(share(clean)), "this is the share read without noise. What do the attempts return?"
-    yield True, "the share is another. Which question of hint 1 is asked for each image?"
+    if is_(share(reads(x))) or is_(share(kept)):
+        return "each attempt begins where the last one ended. With which images is it to begin?"
+    if is_(right / share(clean)):
+        return "this is a share of the images read without noise. Of how many is it asked?"
+    if is_(share(clean)):
+        return "this is the share read without noise. What do the attempts return?"
+    return "the share is another. Which question of hint 1 is asked for each image?"

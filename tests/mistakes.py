@@ -57,7 +57,7 @@ def number_written_in(images, epsilon):
     return torch.clamp(images + 0.1 * torch.randn_like(images).sign(), 0, 1)
 
 
-@mistake("1.1", "by more than epsilon")
+@mistake("1.1", "part of a random number")
 def gaussian(images, epsilon):
     return (images + torch.randn_like(images) * epsilon).clamp(min=0, max=1)
 
@@ -105,6 +105,16 @@ def one_noise_for_all(images, epsilon):
 def seeded_inside(images, epsilon):
     torch.manual_seed(1)
     return (images + epsilon * torch.randn_like(images).sign()).clamp(0, 1)
+
+
+@mistake("1.1", "Are they clipped, or wrapped")
+def modulo(images, epsilon):
+    return (images + epsilon * torch.randn_like(images).sign()) % 1
+
+
+@mistake("1.1", "Is the coin fair")
+def coin_of_the_pixel(images, epsilon):
+    return (images + epsilon * (torch.rand_like(images) - images).sign()).clamp(0, 1)
 
 
 @variant("1.1")
@@ -159,7 +169,7 @@ def right_ones(probabilities, labels, at_least):
     return (answers[sure] == labels[sure]).float().mean().item()
 
 
-@mistake("1.2", "the true class's?")
+@mistake("1.2", "asked how sure")
 def probability_of_the_true_class(probabilities, labels, at_least):
     sure = probabilities[range(len(labels)), labels] >= at_least
     return (probabilities.argmax(1) != labels)[sure].float().mean().item()
@@ -181,6 +191,26 @@ def at_most(probabilities, labels, at_least):
 def threshold_written_in(probabilities, labels, at_least):
     confidence, answers = probabilities.max(1)
     return (answers != labels)[confidence >= 0.7].float().mean().item()
+
+
+@mistake("1.2", "come on a right one")
+def odds(probabilities, labels, at_least):
+    confidence, predictions = probabilities.max(1)
+    wrong = (predictions != labels)[confidence >= at_least]
+    return wrong.sum() / (~wrong).sum()
+
+
+@mistake("1.2", "asked how sure")
+def whole_numbers(probabilities, labels, at_least):
+    confidence, predictions = probabilities.max(1)
+    wrong = (predictions != labels)[confidence >= at_least]
+    return wrong.sum() // len(wrong)
+
+
+@mistake("1.2", "each sure answer counts")
+def least_likely(probabilities, labels, at_least):
+    sure = probabilities.amax(1) >= at_least
+    return (probabilities.argmin(1) != labels)[sure].float().mean()
 
 
 @variant("1.2")
@@ -212,7 +242,7 @@ def always_a_tenth(model, images, labels, epsilon):
     return step(model, step(model, images, labels, 0.05), labels, 0.05)
 
 
-@mistake("2.1", "no pixel changes")
+@mistake("2.1", "What does it return")
 def returns_what_came(model, images, labels, epsilon):
     adv = step(model, images, labels, epsilon / 2)
     adv = step(model, adv, labels, epsilon / 2)
@@ -276,7 +306,7 @@ def never_clipped(model, images, labels, epsilon):
     return half + epsilon / 2 * attacks.input_gradient(model, images, labels).sign()
 
 
-@mistake("2.1", "where the network has never been")
+@mistake("2.1", "between the steps")
 def clipped_at_the_end(model, images, labels, epsilon):
     x = images
     for _ in range(2):
@@ -286,14 +316,14 @@ def clipped_at_the_end(model, images, labels, epsilon):
     return x.clamp(0, 1).detach()
 
 
-@mistake("2.1", "the network's guess")
+@mistake("2.1", "the true or the guessed")
 def away_from_the_guess(model, images, labels, epsilon):
     for _ in range(2):
         images = step(model, images, model(images).argmax(1), epsilon / 2)
     return images
 
 
-@mistake("2.1", "How long are the two steps together")
+@mistake("2.1", "by more than epsilon")
 def epsilon_and_a_half(model, images, labels, epsilon):
     return step(model, step(model, images, labels, epsilon), labels, epsilon / 2)
 
@@ -302,6 +332,27 @@ def epsilon_and_a_half(model, images, labels, epsilon):
 def random_start(model, images, labels, epsilon):
     noise = torch.randn_like(images)
     return step(model, attacks.fgsm(images, epsilon / 2, noise), labels, epsilon / 2)
+
+
+@mistake("2.1", "no pixel changes by all")
+def halved_twice(model, images, labels, epsilon):
+    for _ in range(2):
+        epsilon = epsilon / 2
+        images = step(model, images, labels, epsilon)
+    return images
+
+
+@mistake("2.1", "second step goes back")
+def back_again(model, images, labels, epsilon):
+    half = step(model, images, labels, epsilon / 2)
+    return attacks.fgsm(half, epsilon / 2, -attacks.input_gradient(model, half, labels))
+
+
+@mistake("2.1", "three steps")
+def thirds(model, images, labels, epsilon):
+    for _ in range(3):
+        images = step(model, images, labels, epsilon / 3)
+    return images
 
 
 @variant("2.1")
@@ -353,7 +404,7 @@ def mask_forgotten(images, epsilon, data_grad, k):
     return attacks.fgsm(images, epsilon, data_grad)
 
 
-@mistake("2.2", "one threshold for the whole batch")
+@mistake("2.2", "share one ranking")
 def threshold_of_the_batch(images, epsilon, data_grad, k):
     size = data_grad.abs()
     least = size.flatten().topk(k * len(images)).values[-1]
@@ -384,7 +435,7 @@ def percent_of_pixels(images, epsilon, data_grad, k):
     return masked(images, epsilon, data_grad, top(data_grad.abs(), 784 * k // 100))
 
 
-@mistake("2.2", "move in the same direction")
+@mistake("2.2", "all move the same way")
 def without_abs(images, epsilon, data_grad, k):
     return masked(images, epsilon, data_grad, top(data_grad, k))
 
@@ -522,10 +573,19 @@ def twice_as_long(model, images, targets, epsilon, steps):
     return images
 
 
-@mistake("2.3", "not the steps that were asked for")
+@mistake("2.3", "one step too few")
 def one_step_less(model, images, targets, epsilon, steps):
     for _ in range(steps - 1):
         images = attacks.fgsm_attack(model, images, targets, epsilon / steps, targeted=True)
+    return images
+
+
+@mistake("2.3", "not the steps that were asked for")
+def stops_at_the_target(model, images, targets, epsilon, steps):
+    for _ in range(steps):
+        missed = model(images).argmax(1) != targets
+        data_grad = -attacks.input_gradient(model, images, targets) * missed[:, None, None, None]
+        images = attacks.fgsm(images, epsilon / steps, data_grad)
     return images
 
 
@@ -622,6 +682,30 @@ def random_signs(model, images, labels, epsilons):
     return [(a != labels)[keep].float().mean() for a in answers]
 
 
+@mistake("2.3", "it stops")
+def stops_when_all_are_there(model, images, targets, epsilon, steps):
+    for _ in range(steps):
+        if (model(images).argmax(1) == targets).all():
+            break
+        images = attacks.fgsm_attack(model, images, targets, epsilon / steps, targeted=True)
+    return images
+
+
+@mistake("3.1", "in percent")
+def rates_as_counts(model, images, labels, epsilons):
+    right = says(model, images) == labels
+    answers = attacked(model, images, labels, epsilons)
+    return [(right & (a != labels)).sum() for a in answers]
+
+
+@mistake("3.1", "never succeeds")
+def towards_the_truth(model, images, labels, epsilons):
+    images, labels = (x[says(model, images) == labels] for x in (images, labels))
+    data_grad = -attacks.input_gradient(model, images, labels)
+    adv = [attacks.fgsm(images, e, data_grad) for e in epsilons]
+    return [1 - evaluation.accuracy(model, x, labels) for x in adv]
+
+
 @variant("3.1")
 def counted_one_by_one(model, images, labels, epsilons):
     rates = []
@@ -646,13 +730,13 @@ def table(model, images, labels, epsilons):
     return torch.stack([a != labels for a in attacked(model, images, labels, epsilons)])
 
 
-@mistake("3.2", "get the smallest epsilon of all")
+@mistake("3.2", "get epsilon 0")
 def argmax_alone(model, images, labels, epsilons):
     wrong = table(model, images, labels, epsilons)
     return torch.tensor(epsilons)[wrong.int().argmax(0)]
 
 
-@mistake("3.2", "as if the last epsilon had done it")
+@mistake("3.2", "get some number")
 def starts_with_the_last(model, images, labels, epsilons):
     first = torch.full((len(images),), float(epsilons[-1]))
     for e, wrong in reversed([*zip(epsilons, table(model, images, labels, epsilons), strict=True)]):
@@ -671,7 +755,7 @@ def places_only(model, images, labels, epsilons):
     return table(model, images, labels, epsilons).int().argmax(0)
 
 
-@mistake("3.2", "get no epsilon")
+@mistake("3.2", "gets another number")
 def misread_left_out(model, images, labels, epsilons):
     wrong = table(model, images, labels, epsilons)
     first = torch.tensor(epsilons)[wrong.int().argmax(0)]
@@ -699,7 +783,7 @@ def last_that_fails(model, images, labels, epsilons):
     return first
 
 
-@mistake("3.2", "noise came on top of noise")
+@mistake("3.2", "noise comes on top of noise")
 def in_steps(model, images, labels, epsilons):
     first = [math.inf] * len(images)
     for e in epsilons:
@@ -710,7 +794,7 @@ def in_steps(model, images, labels, epsilons):
     return first
 
 
-@mistake("3.2", "noise came on top of noise")
+@mistake("3.2", "noise comes on top of noise")
 def same_signs_added(model, images, labels, epsilons):
     first = torch.full((len(images),), math.inf)
     g = attacks.input_gradient(model, images, labels)
@@ -721,9 +805,40 @@ def same_signs_added(model, images, labels, epsilons):
     return first
 
 
-@mistake("3.2", "for some images this is another epsilon")
+@mistake("3.2", "all images get the same number")
 def median_for_all(model, images, labels, epsilons):
     return torch.full((len(images),), 0.03)
+
+
+@mistake("3.2", "gets another number")
+def begins_after_the_0(model, images, labels, epsilons):
+    return by_cumulative_maximum(model, images, labels, epsilons[1:])
+
+
+@mistake("3.2", "get some number")
+def minus_one_for_never(model, images, labels, epsilons):
+    first = by_cumulative_maximum(model, images, labels, epsilons)
+    return first.masked_fill(first.isinf(), -1)
+
+
+@mistake("3.2", "not in the list")
+def bisected(model, images, labels, epsilons):
+    return evaluation.minimal_epsilon(model, images, labels)
+
+
+@mistake("3.2", "gets another number")
+def away_from_the_answer(model, images, labels, epsilons):
+    return by_cumulative_maximum(model, images, says(model, images), epsilons)
+
+
+@mistake("3.2", "for some images this is another epsilon")
+def less_sure_than_four_fifths(model, images, labels, epsilons):
+    first = torch.full((len(images),), torch.inf)
+    for e in reversed(epsilons):
+        adv = attacks.fgsm_attack(model, images, labels, e)
+        true = evaluation.probabilities(model, adv).gather(1, labels[:, None]).squeeze(1)
+        first[true < 0.8] = e
+    return first
 
 
 @variant("3.2")
@@ -819,13 +934,22 @@ def top_output(model, images):
     return (two[:, 0] - two[:, 1]) / g.abs().sum((1, 2, 3))
 
 
-@mistake("3.3", "the estimate is another")
+@mistake("3.3", "it is another")
 def largest_minus_smallest(model, images):
     images = images.clone().requires_grad_()
     logits = model(images)
     margin = logits.amax(1) - logits.amin(1)
     (g,) = torch.autograd.grad(margin.sum(), images)
     return margin.detach() / g.abs().sum((1, 2, 3))
+
+
+@mistake("3.3", "depends on the other images")
+def mean_of_margins(model, images):
+    images = images.clone().requires_grad_()
+    top = model(images).topk(2).values
+    margin = top[:, 0] - top[:, 1]
+    (slope,) = torch.autograd.grad(margin.mean(), images)
+    return margin.detach() / slope.abs().sum((1, 2, 3))
 
 
 @variant("3.3")
@@ -853,12 +977,12 @@ def without_remainder(labels):
     return labels + torch.randint(1, 10, labels.shape)
 
 
-@mistake("4.1", "the same step for all")
+@mistake("4.1", "the same target")
 def next_class(labels):
     return (labels + 1) % 10
 
 
-@mistake("4.1", "the same step for all")
+@mistake("4.1", "the same target")
 def one_draw_for_all(labels):
     return (labels + random.randint(1, 9)) % 10
 
@@ -889,6 +1013,11 @@ def hit_moves_on(labels):
 def always_seeded(labels):
     torch.manual_seed(0)
     return (labels + torch.randint(1, 10, labels.shape)) % 10
+
+
+@mistake("4.1", "the same target")
+def table_of_classes(labels):
+    return ((torch.arange(10) + torch.randint(1, 10, (10,))) % 10)[labels]
 
 
 @variant("4.1")
@@ -953,7 +1082,7 @@ def average(model, images, targets, c):
     return descend(model, images, targets, lambda r: c * r.abs().mean())
 
 
-@mistake("4.3", "costs nothing to darken")
+@mistake("4.3", "darker pixels pay")
 def signed(model, images, targets, c):
     return descend(model, images, targets, lambda r: c * r.sum())
 
@@ -986,6 +1115,11 @@ def c_forgotten(model, images, targets, c):
 @mistake("4.3", "this noise is another")
 def euclidean_norm(model, images, targets, c):
     return descend(model, images, targets, lambda r: c * (r.square().sum() + 1e-9).sqrt())
+
+
+@mistake("4.3", "makes no pixel darker")
+def image_returned(model, images, targets, c):
+    return images + descend(model, images, targets, lambda r: c * r.abs().sum())
 
 
 @variant("4.3")
@@ -1039,7 +1173,7 @@ def doubling(reached, low, high):
     return c
 
 
-@mistake("4.4", "when ratios count")
+@mistake("4.4", "where ratios count")
 def arithmetic_middle(reached, low, high):
     return bisect(reached, low, high, lambda a, b: (a + b) / 2, 10)[0]
 
@@ -1130,9 +1264,19 @@ def cut_off(images, quality):
     return jpeg(images, quality, lambda x: x, lambda x: x / 255)  # to_pil_image cuts off
 
 
-@mistake("5.1", "otherwise than from a JPEG")
+@mistake("5.1", "gives other images")
 def negative(images, quality):
     return jpeg(images, quality, lambda x: (255 - 255 * x).round().byte(), lambda x: x / 255)
+
+
+@mistake("5.1", "fine where it should be coarse")
+def quality_turned_round(images, quality):
+    return jpeg(images, 100 - quality, lambda x: (255 * x).round().byte(), lambda x: x / 255)
+
+
+@mistake("5.1", "gives other images")
+def colours_turned_round(images, quality):
+    return jpeg(images, quality, lambda x: (255 * x.flip(0)).round().byte(), lambda x: x / 255)
 
 
 @variant("5.1")
@@ -1262,6 +1406,22 @@ def one_step_too_few(model, images, labels, epsilon, alpha, steps):
     return by_noise(model, images, labels, epsilon, alpha, steps - 2)
 
 
+@mistake("5.2", "no pixel moves by epsilon")
+def alpha_for_epsilon(model, images, labels, epsilon, alpha, steps):
+    def within(x, moved):
+        return moved.clamp(images - alpha, images + alpha)
+
+    return iterate(images, steps, lambda x: step(model, x, labels, epsilon), within)
+
+
+@mistake("5.2", "one step too few")
+def from_one(model, images, labels, epsilon, alpha, steps):
+    def within(x, moved):
+        return moved.clamp(images - epsilon, images + epsilon)
+
+    return iterate(images, len(range(1, steps)), lambda x: step(model, x, labels, alpha), within)
+
+
 @variant("5.2")
 def by_noise(model, images, labels, epsilon, alpha, steps):
     noise = torch.zeros_like(images)
@@ -1314,7 +1474,7 @@ def multiplied(z, epsilon, data_grad, mean, std):
     return torch.max(torch.min(stepped, (1 - mean) / std), -mean / std)
 
 
-@mistake("5.3", "as if it were a picture")
+@mistake("5.3", "like a picture")
 def epsilon_shifted(z, epsilon, data_grad, mean, std):
     stepped = z + (epsilon - mean) / std * data_grad.sign()
     return torch.max(torch.min(stepped, (1 - mean) / std), -mean / std)
@@ -1338,12 +1498,12 @@ def divided_twice(z, epsilon, data_grad, mean, std):
     return torch.max(torch.min(stepped, (1 - mean) / std), -mean / std)
 
 
-@mistake("5.3", "come into [0, 1]")
+@mistake("5.3", "is in [0, 1]")
 def step_repaired_only(z, epsilon, data_grad, mean, std):
     return (z + epsilon / std * data_grad.sign()).clamp(0, 1)
 
 
-@mistake("5.3", "turned back into a picture")
+@mistake("5.3", "as a picture, some")
 def never_clamped(z, epsilon, data_grad, mean, std):
     return z + epsilon / std * data_grad.sign()
 
@@ -1426,17 +1586,17 @@ def a_third(n):
     return order[: n // 3], order[n // 3 :]
 
 
-@mistake("6.1", "follows from its place")
+@mistake("6.1", "place decides its half")
 def not_shuffled(n):
     return torch.arange(n).chunk(2)
 
 
-@mistake("6.1", "follows from its place")
+@mistake("6.1", "place decides its half")
 def every_other(n):
     return torch.arange(0, n, 2), torch.arange(1, n, 2)
 
 
-@mistake("6.1", "follows from its place")
+@mistake("6.1", "place decides its half")
 def shuffled_after_the_cut(n):
     first, second = torch.arange(n // 2), torch.arange(n // 2, n)
     return first[torch.randperm(len(first))], second[torch.randperm(len(second))]
@@ -1564,6 +1724,21 @@ def without_signs(readers, images, labels, epsilon):
     return torch.tensor(table)
 
 
+@mistake("6.2", "counts or in percent")
+def table_of_counts(readers, images, labels, epsilon):
+    return len(images) * torch.tensor(by_lists(readers, images, labels, epsilon))
+
+
+@mistake("6.2", "stands a 0")
+def return_in_the_loop(readers, images, labels, epsilon):
+    table = torch.zeros(len(readers), len(readers))
+    for i, source in enumerate(readers):
+        adv = attacks.fgsm_attack(source, images, labels, epsilon)
+        for j, reader in enumerate(readers):
+            table[i, j] = wrong_share(reader, adv, labels)
+        return table
+
+
 @variant("6.2")
 def by_lists(readers, images, labels, epsilon):
     return [
@@ -1675,7 +1850,7 @@ def roles_exchanged(source, reader, images, labels, epsilon):
     return one_filter_after_the_other(reader, source, images, labels, epsilon)
 
 
-@mistake("6.3", "Which comes first")
+@mistake("6.3", "Which is first")
 def condition_turned_round(source, reader, images, labels, epsilon):
     adv = attacks.fgsm_attack(source, images, labels, epsilon)
     right = (says(source, images) == labels) & (says(reader, images) == labels)
@@ -1803,7 +1978,7 @@ def noise_down_the_loss(model, optimizer, images, labels, epsilon):
     return mean(losses)
 
 
-@mistake("7.1", "needed for the attack only")
+@mistake("7.1", "gradient of the attack")
 def gradient_of_the_attack_kept(model, optimizer, images, labels, epsilon):
     losses = []
     for x, y in batches(images, labels):
@@ -1829,7 +2004,7 @@ def never_cleared(model, optimizer, images, labels, epsilon):
     return mean(losses)
 
 
-@mistake("7.1", "the network's guess")
+@mistake("7.1", "from the guess")
 def away_from_its_guess(model, optimizer, images, labels, epsilon):
     losses = []
     for x, y in batches(images, labels):
@@ -1856,12 +2031,12 @@ def loss_summed(model, optimizer, images, labels, epsilon):
     return total / len(images)
 
 
-@mistake("7.1", "a single step")
+@mistake("7.1", "batches of another size")
 def one_batch(model, optimizer, images, labels, epsilon):
     return learn(model, optimizer, attacks.fgsm_attack(model, images, labels, epsilon), labels)
 
 
-@mistake("7.1", "the last batch")
+@mistake("7.1", "a batch or more")
 def whole_batches_only(model, optimizer, images, labels, epsilon):
     losses = []
     for i in range(len(images) // 64):
@@ -1883,6 +2058,30 @@ def random_noise(model, optimizer, images, labels, epsilon):
         adv = attacks.fgsm(x, epsilon, torch.randn_like(x))
         losses.append(learn(model, optimizer, adv, y))
     return mean(losses)
+
+
+@mistake("7.1", "has it a gradient then")
+def cleared_before_the_step(model, optimizer, images, labels, epsilon):
+    losses = []
+    for x, y in batches(images, labels):
+        loss = F.cross_entropy(model(attacks.fgsm_attack(model, x, y, epsilon)), y)
+        loss.backward()
+        optimizer.zero_grad()
+        optimizer.step()
+        losses.append(loss.item())
+    return mean(losses)
+
+
+@mistake("7.1", "batches of another size")
+def batches_of_32(model, optimizer, images, labels, epsilon):
+    pairs = zip(images.split(32), labels.split(32), strict=True)
+    return mean([learn(model, optimizer, step(model, x, y, epsilon), y) for x, y in pairs])
+
+
+@mistake("7.1", "a batch or more")
+def first_batch_only(model, optimizer, images, labels, epsilon):
+    for x, y in batches(images, labels):
+        return learn(model, optimizer, step(model, x, y, epsilon), y)
 
 
 @variant("7.1")
@@ -2005,6 +2204,18 @@ def random_signs_for_lies(model, images, labels, epsilon):
     return lie_by_lie(model, images[right], labels[right], epsilon, attack).float().mean()
 
 
+@mistake("7.2", "are added up")
+def divided_by_ten(model, images, labels, epsilon):
+    right = says(model, images) == labels
+    return lie_by_lie(model, images[right], labels[right], epsilon).float().mean(1).sum() / 10
+
+
+@mistake("7.2", "a number of lies")
+def lies_counted(model, images, labels, epsilon):
+    right = says(model, images) == labels
+    return lie_by_lie(model, images[right], labels[right], epsilon).sum()
+
+
 @variant("7.2")
 def table_of_pairs(model, images, labels, epsilon):
     believed = pairs = 0
@@ -2053,7 +2264,7 @@ def smallest_accuracy(model, images, labels, attempts):
     return min(evaluation.accuracy(model, a(model, images, labels), labels) for a in attempts)
 
 
-@mistake("7.3", "an average")
+@mistake("7.3", "the attempts' average")
 def mean_accuracy(model, images, labels, attempts):
     return mean([evaluation.accuracy(model, a(model, images, labels), labels) for a in attempts])
 
@@ -2087,14 +2298,14 @@ def returns_in_the_loop(model, images, labels, attempts):
         return survived.float().mean()
 
 
-@mistake("7.3", "where the one before has ended")
+@mistake("7.3", "where the last one ended")
 def attempts_in_a_chain(model, images, labels, attempts):
     for attempt in attempts:
         images = attempt(model, images, labels)
     return evaluation.accuracy(model, images, labels)
 
 
-@mistake("7.3", "without noise")
+@mistake("7.3", "What do the attempts return")
 def noise_not_read(model, images, labels, attempts):
     survived = says(model, images) == labels
     for attempt in attempts:
@@ -2108,6 +2319,12 @@ def as_before_the_noise(model, images, labels, attempts):
     before = says(model, images)
     same = [says(model, attempt(model, images, labels)) == before for attempt in attempts]
     return torch.stack(same).all(0).float().mean()
+
+
+@mistake("7.3", "Of how many is it asked")
+def among_the_right(model, images, labels, attempts):
+    right = says(model, images) == labels
+    return only_survivors_go_on(model, images[right], labels[right], attempts)
 
 
 @variant("7.3")

@@ -132,6 +132,10 @@ def _raises(*given):
     raise KeyError(text)
 
 
+def _is_interrupted(*given):
+    raise KeyboardInterrupt
+
+
 def _leaves_a_blank(images, *given):
     return images + ...
 
@@ -147,6 +151,7 @@ ODD = {
     "of type Tensor": torch.zeros(3),
     "gives None": _forgets_to_return,
     "line 3 of your function stops with KeyError": _raises,
+    "line 2 of your function was running": _is_interrupted,
     "one of the blanks": _leaves_a_blank,
     "other values afterwards": _writes,
     "stops with TypeError": lambda: None,
@@ -166,11 +171,11 @@ def test_an_odd_answer_is_named(says, part):
 @pytest.mark.parametrize(
     ("part", "result"),
     [
-        ("a str", "0.2"),
-        ("a bool", True),
-        ("2 values", [0.1, 0.2]),
+        ("type str", "0.2"),
+        ("type bool", True),
+        ("type list", [0.1, 0.2]),
         ("NaN", float("nan")),
-        ("does not hold plain numbers", {}),
+        ("type dict", {}),
         ("2 values", torch.zeros(2)),
     ],
 )
@@ -185,7 +190,7 @@ def test_an_unknown_exercise_is_named(capsys):
 
 def test_a_fault_of_the_checker_raises(monkeypatch):
     def faulty(answer):
-        yield exercises._run(answer, torch.zeros(3)).no_such_attribute, "is it?"
+        return exercises._run(answer, torch.zeros(3)).no_such_attribute
 
     monkeypatch.setitem(exercises._EXERCISES, "0.0", faulty)
     with pytest.raises(AttributeError):

@@ -21,3 +21,16 @@ function proseOf(elements) {
   });
   return texts.join(" ");
 }
+
+/** What of open folds reaches beyond the window and cannot be pushed into sight. */
+function cutOff(folds) {
+  const scrolls = (part) => getComputedStyle(part).overflowX === "auto";
+  const isCutOff = (part) => {
+    if (part.getBoundingClientRect().right <= innerWidth) return false;
+    for (let around = part; around; around = around.parentElement)
+      if (scrolls(around)) return around.getBoundingClientRect().right > innerWidth;
+    return true;
+  };
+  const parts = folds.flatMap((fold) => [...fold.querySelectorAll("*")]);
+  return parts.filter(isCutOff).map((part) => part.outerHTML.slice(0, 200));
+}

@@ -25,6 +25,7 @@ PAGE_LIMITS = {
 }
 OTHER_PAGE_LIMIT = 0.5e6
 SITE_LIMIT = 9e6
+CHAPTERS = [name for name in NAMES if name != "index"]
 WITH_SLIDERS = [name for name in NAMES if name[:2] > "01" and name != "index"]
 WITH_CHOICES = [name for name in WITH_SLIDERS if name[:2] in ("02", "04", "05")]
 WITH_PADS = ["02_fgsm_mnist", "index"]
@@ -181,6 +182,56 @@ def test_a_phone_shows_the_whole_width(opened, name):
     page = opened(name, **PHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert page.evaluate("visualViewport.scale") == 1
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_a_fold_opens_alone_by_the_mouse_and_by_keys(opened, name):
+    page = opened(name)
+    folds = page.locator("main details")
+    assert folds.evaluate_all("all => all.every(fold => !fold.open)")
+    for fold in (folds.first, folds.filter(has_text="Hint 1").first, folds.last):
+        summary, hidden = fold.locator("> summary"), fold.locator("> :not(summary)").first
+        assert hidden.is_hidden()
+        summary.click()
+        assert hidden.is_visible()
+        assert hidden.evaluate("part => part.textContent.trim() || part.querySelector('img')")
+        assert folds.evaluate_all("all => all.filter(fold => fold.open).length") == 1
+        for key in ("Enter", "Space", "Enter"):
+            before = hidden.is_visible()
+            summary.press(key)
+            assert hidden.is_visible() != before
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_three_results_wait_for_a_guess(opened, name):
+    page = opened(name)
+    guesses = page.locator("details.guess")
+    assert guesses.count() == 3
+    for result in guesses.locator(".jp-OutputArea-output").all():
+        assert result.is_hidden()
+    for source in page.locator(".jp-CodeCell:has(details.guess) .jp-InputArea").all():
+        assert source.is_visible()
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_hints_and_then_the_solution_follow_each_exercise(opened, name):
+    texts = opened(name).locator("main :is(h3, summary)").all_inner_texts()
+    _, *exercises = re.split(r"^Exercise (\S+).*", "\n".join(texts), flags=re.MULTILINE)
+    assert exercises
+    for number, text in zip(exercises[::2], exercises[1::2], strict=True):
+        *hints, solution = re.findall(r"^(?:Hint|Solution) .+", text, re.MULTILINE)
+        assert hints == [f"Hint {k + 1}" for k in range(len(hints))]
+        assert solution == f"Solution of {number}"
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_an_open_fold_fits_on_a_phone(opened, name):
+    page = opened(name, **PHONE)
+    folds = page.locator("main details")
+    folds.evaluate_all("all => all.forEach(fold => (fold.open = true))")
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert folds.evaluate_all("cutOff") == []
+    folds.evaluate_all("all => all.forEach(fold => (fold.open = false))")
 
 
 @pytest.mark.parametrize("name", [*WITH_CHOICES, "index"])
