@@ -12,6 +12,13 @@ function isReady() {
   }
 }
 
+/** How many outputs of each cell that is to be guessed are in the page. */
+function outputsOfGuesses() {
+  const { widgets } = notebook().content;
+  const guesses = widgets.filter((cell) => cell.model.getMetadata("tags")?.includes("guess"));
+  return guesses.map((cell) => cell.node.querySelectorAll(".jp-OutputArea-output").length);
+}
+
 /** Record what an explorer shows in every animation frame, until seen() is called. */
 let seen;
 function watch(explorer) {

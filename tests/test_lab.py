@@ -78,15 +78,16 @@ def _answers(port):
 
 
 @contextmanager
-def open_notebook(browser, server, app, name):
-    """A page with a notebook that runs from top to bottom, in JupyterLab or Notebook 7."""
+def open_notebook(browser, server, app, name, run=True):
+    """A page with a notebook, which runs from top to bottom, in JupyterLab or Notebook 7."""
     view = {"lab": "doc/tree", "notebook": "notebooks"}[app]
     with new_page(browser, width=WIDTH) as page:
         page.goto(f"{server}/{view}/{name}.ipynb?token=course&reset")
         page.add_script_tag(path=Path(__file__).with_suffix(".js"))
         page.wait_for_function("isReady", timeout=60_000)
         page.errors.clear()  # JupyterLab 4.2 has one of its own when it reads SETTINGS
-        page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+        if run:
+            page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
         # Now, since some test may run some cells again.
         page.cells = page.evaluate("notebook().context.model.toJSON().cells")
         try:
@@ -208,6 +209,34 @@ def test_a_notebook_runs_without_an_error(page):
     code = [cell for cell in page.cells if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     assert [o for cell in code for o in cell["outputs"] if o["output_type"] == "error"] == []
+
+
+def test_folds_open_by_the_mouse_and_by_keys(browser, server):
+    with open_notebook(browser, server, *DIGITS, run=False) as page:
+        guesses = page.locator(".jp-CodeCell:has(.jp-OutputPlaceholder)")
+        guesses.nth(2).wait_for()
+        assert guesses.count() == 3
+        assert guesses.locator(".jp-OutputArea-output").count() == 0
+        guesses.first.locator(".jp-OutputPlaceholder").click()
+        page.wait_for_function("outputsOfGuesses().join() === '1,0,0'")
+        page.get_by_text("Solution of 2.3", exact=True).wait_for()
+        folds = page.locator(".jp-RenderedMarkdown details")
+        assert folds.evaluate_all("all => all.length && all.every(fold => !fold.open)")
+        for fold in (folds.first, folds.last):
+            summary, hidden = fold.locator("> summary"), fold.locator("> :not(summary)").first
+            assert hidden.is_hidden()
+            summary.click()
+            assert hidden.is_visible()
+            for key in ("Enter", "Space", "Enter"):
+                before = hidden.is_visible()
+                summary.press(key)
+                assert hidden.is_visible() != before
+        assert page.errors == []
+
+
+@notebooks(DIGITS)
+def test_a_cell_that_runs_shows_what_was_to_be_guessed(page):
+    assert page.evaluate("outputsOfGuesses()") == [1, 1, 1]
 
 
 @notebooks(*LAB)
