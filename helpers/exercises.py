@@ -566,7 +566,7 @@ def _estimate(answer):
         return "this is upside down. What is divided by what?"
     squares = slope.square().sum(1)
     if any(is_(margin / norm) for norm in (squares.sqrt(), squares, slope.abs().amax(1))):
-        return "this is another norm. If all pixels move by epsilon, how far does a linear score?"
+        return "this is another norm. How much does a linear score change if all pixels move by epsilon?"
     if is_(margin / slope.abs().mean(1)):
         return "this is hundreds of times too large. Do the pixels add up, or is it their average?"
     if is_(margin / slope.sum(1)) or is_(margin / slope.sum(1).abs()):
