@@ -566,7 +566,7 @@ def _estimate(answer):
         return "this is upside down. What is divided by what?"
     squares = slope.square().sum(1)
     if any(is_(margin / norm) for norm in (squares.sqrt(), squares, slope.abs().amax(1))):
-        return "this is another norm. How much does a linear score change if all pixels move by epsilon?"
+        return "this is another norm. All pixels move by epsilon: by how much does a linear score?"
     if is_(margin / slope.abs().mean(1)):
         return "this is hundreds of times too large. Do the pixels add up, or is it their average?"
     if is_(margin / slope.sum(1)) or is_(margin / slope.sum(1).abs()):
@@ -774,6 +774,9 @@ def _bim(answer):
     def away(x):
         return _sign_gradient(model, x, labels)
 
+    def still_read(x):
+        return ~_misread(model, x, labels).view(-1, 1, 1, 1)
+
     start = away(images)
     if _same(found, walk(away, around=images)):
         other = _tensor(_run(answer, model, images, labels, 0.05, 0.02, 6), like=images)
@@ -809,10 +812,14 @@ def _bim(answer):
         return "alpha makes no difference. How long is a step?"
     if (found - images).abs().max() > epsilon + 1e-5:
         return "some pixels change by more than epsilon. What keeps them within it?"
+    if _same(found, walk(lambda x: still_read(x) * away(x), around=images)):
+        return "an image that fools the network moves no further. How many steps are asked for?"
     if (found - images).abs().max() < epsilon - 1e-4:
         return "no pixel moves by epsilon, though all steps together could. How long is one?"
     if any(_same(found, walk(away, around=images, steps=n)) for n in (steps - 1, steps + 1)):
         return "it is one step too few or too many. Where does the loop begin and end?"
+    if not _same(found, _run(answer, model, images, labels, epsilon, alpha, steps)):
+        return "two calls give other images. Where does the first step start?"
     return "these are other images than careful steps give. What does hint 1 say of each?"
 
 
@@ -846,6 +853,10 @@ def _fgsm_normalised(answer):
         return "all three colours get the same step. Are their deviations the same?"
     if steps(-epsilon / std):
         return "the step goes down the loss. Which way does the attack go?"
+    if _same(torch.minimum((given - black).abs(), (given - white).abs()), torch.zeros_like(z)):
+        return "each pixel ends up black or white. Which bound takes the larger of two numbers?"
+    if any(_same(given[calm], (z + size * data_grad)[calm]) for size in (epsilon, epsilon / std)):
+        return "every pixel moves by another amount. Where is the sign?"
     if not _same(given[calm], (z + epsilon / std * signs)[calm]):
         return "far from black and white the step is another. In which units is epsilon?"
     pixels = given * std + mean
@@ -910,24 +921,24 @@ def _transfer_table(answer):
     everyone = labels >= 0
     seen = [~_misread(reader, images, labels) for reader in readers]
 
-    def table(epsilon, among=(everyone,) * 3):
-        signs = [_sign_gradient(source, images, labels) for source in readers]
-        return rows([(images + epsilon * each).clamp(0, 1) for each in signs], among)
+    def noisy(epsilon, told=(labels,) * 3):
+        pairs = zip(readers, told, strict=True)
+        return [(images + epsilon * _sign_gradient(m, images, y)).clamp(0, 1) for m, y in pairs]
 
-    def rows(attacked, among=(everyone,) * 3):
-        pairs = list(zip(readers, among, strict=True))
-        errors = [[_misread(r, x, labels)[a].double().mean() for r, a in pairs] for x in attacked]
+    def rows(attacked, among=(everyone,) * 3, truth=(labels,) * 3):
+        each = list(zip(readers, among, truth, strict=True))
+        errors = [[_misread(m, x, y)[a].double().mean() for m, a, y in each] for x in attacked]
         return torch.tensor(errors, dtype=torch.float64, device="cpu")
 
     found = _numbers(_run(answer, readers, images, labels, 0.1), 3, 3)
-    right, clean = table(0.1), rows([images] * 3)
+    right, clean = rows(noisy(0.1)), rows([images] * 3)
 
     def is_(other):
         return (found - other).abs().max() < 1.5 / len(images)  # rounding may turn one image
 
     if is_(right):
         other = _numbers(_run(answer, readers, images, labels, 0.03), 3, 3)
-        if (other - table(0.03)).abs().max() > 1.5 / len(images):
+        if (other - rows(noisy(0.03))).abs().max() > 1.5 / len(images):
             return "it is right for one epsilon and wrong for another. Is a number written in?"
         return
     if found.max() > 1:
@@ -948,12 +959,21 @@ def _transfer_table(answer):
         added.append(x)
     if is_(rows(added)):
         return "from row to row the noise adds up. At which images does each attack start?"
-    if is_(table(0.1, among=seen)) or is_(right - clean):
+    if is_(rows(noisy(0.1), among=seen)) or is_(right - clean):
         return "what was misread without noise is taken off. Is a rate of success asked for?"
-    if is_(table(-0.1)):
+    if is_(rows(noisy(-0.1))):
         return "the networks read better than without noise. Does the loss go up or down?"
     if ((found == 0) & (right > 0.02)).any():
         return "somewhere stands a 0, as if nothing were misread. Which pairs does the loop reach?"
+    says = [reader(images).argmax(1) for reader in readers]
+    if is_(rows(noisy(0.1, told=says))):
+        return "the noise leads away from what its source says. From which class is it to lead?"
+    if is_(rows(noisy(0.1), truth=says)):
+        return "each answer that changes is counted. May a wrong one become right?"
+    if torch.equal(found, (10 * found).round() / 10):
+        return "these numbers are rounded. Is that asked for?"
+    if (found - _numbers(_run(answer, readers, images, labels, 0.1), 3, 3)).abs().max() > 0.01:
+        return "two calls give other numbers. What is left to chance?"
     return "at least one number is another. What do the rows of hint 1 have in common?"
 
 
@@ -1007,6 +1027,9 @@ def _transfer_rate(answer):
         return "the noise was made for the reader. Which of the two networks does an attacker know?"
     if is_(share(source_after, both & reader_after)):
         return "this is the share of what fools the reader that fools the source. Which is first?"
+    errors = [misread.float().mean().item() for misread in (source_after, reader_after)]
+    if is_(errors[1] / errors[0]) or is_(errors[0] * errors[1]):
+        return "two shares are set against each other. Must not the same image fool both?"
     return "the share is another. Who has to read what, before and after, by hint 1?"
 
 

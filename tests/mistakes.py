@@ -1313,6 +1313,24 @@ def numbers_written_in(model, images, labels, epsilon, alpha, steps):
     return moved
 
 
+@mistake("5.2", "moves no further")
+def stops_when_fooled(model, images, labels, epsilon, alpha, steps):
+    x = images
+    for _ in range(steps):
+        right = (model(x).argmax(1) == labels).view(-1, 1, 1, 1)
+        moved = step(model, x, labels, alpha).clamp(images - epsilon, images + epsilon)
+        x = torch.where(right, moved, x)
+    return x
+
+
+@mistake("5.2", "two calls give other images")
+def starts_at_random(model, images, labels, epsilon, alpha, steps):
+    x = (images + epsilon * (2 * torch.rand_like(images) - 1)).clamp(0, 1)
+    for _ in range(steps):
+        x = step(model, x, labels, alpha).clamp(images - epsilon, images + epsilon)
+    return x
+
+
 @mistake("5.2", "no pixel changes")
 def steps_thrown_away(model, images, labels, epsilon, alpha, steps):
     for _ in range(steps):
@@ -1450,6 +1468,18 @@ def by_minimum_and_maximum(model, images, labels, epsilon, alpha, steps):
 @mistake("5.3", "this is the picture")
 def denormalised(z, epsilon, data_grad, mean, std):
     return (z * std + mean + epsilon * data_grad.sign()).clamp(0, 1)
+
+
+@mistake("5.3", "ends up black or white")
+def bounds_exchanged(z, epsilon, data_grad, mean, std):
+    black, white = -mean / std, (1 - mean) / std
+    return torch.minimum(torch.maximum(z + epsilon / std * data_grad.sign(), white), black)
+
+
+@mistake("5.3", "Where is the sign")
+def without_the_sign(z, epsilon, data_grad, mean, std):
+    adv = z + epsilon / std * data_grad
+    return (adv * std + mean).clamp(0, 1).sub(mean).div(std)
 
 
 @mistake("5.3", "no pixel changes")
@@ -1641,6 +1671,36 @@ def table_in_percent(readers, images, labels, epsilon):
     return 100 * torch.tensor(by_lists(readers, images, labels, epsilon))
 
 
+@mistake("6.2", "rounded")
+def rounded(readers, images, labels, epsilon):
+    return [[round(n, 1) for n in row] for row in by_lists(readers, images, labels, epsilon)]
+
+
+@mistake("6.2", "from what its source says")
+def noise_against_the_answer(readers, images, labels, epsilon):
+    table = []
+    for source in readers:
+        adv = attacks.fgsm_attack(source, images, source(images).argmax(1), epsilon)
+        table.append([wrong_share(reader, adv, labels) for reader in readers])
+    return table
+
+
+@mistake("6.2", "each answer that changes")
+def changed_answers(readers, images, labels, epsilon):
+    table = []
+    for source in readers:
+        adv = attacks.fgsm_attack(source, images, labels, epsilon)
+        changed = [reader(adv).argmax(1) != reader(images).argmax(1) for reader in readers]
+        table.append([row.float().mean().item() for row in changed])
+    return table
+
+
+@mistake("6.2", "left to chance")
+def table_of_random_signs(readers, images, labels, epsilon):
+    noisy = [images + epsilon * torch.randn_like(images).sign() for _ in readers]
+    return [[wrong_share(r, x.clamp(0, 1), labels) for r in readers] for x in noisy]
+
+
 @mistake("6.2", "exchanged")
 def transposed(readers, images, labels, epsilon):
     table = torch.empty(len(readers), len(readers))
@@ -1776,6 +1836,20 @@ def rate_at_one_epsilon(source, reader, images, labels, epsilon):
 @mistake("6.3", "in percent")
 def rate_in_percent(source, reader, images, labels, epsilon):
     return 100 * one_filter_after_the_other(source, reader, images, labels, epsilon)
+
+
+@mistake("6.3", "same image fool both")
+def ratio_of_errors(source, reader, images, labels, epsilon):
+    adv = attacks.fgsm_attack(source, images, labels, epsilon)
+    wrong = [1 - evaluation.accuracy(network, adv, labels) for network in (reader, source)]
+    return wrong[0] / wrong[1]
+
+
+@mistake("6.3", "same image fool both")
+def product_of_errors(source, reader, images, labels, epsilon):
+    adv = attacks.fgsm_attack(source, images, labels, epsilon)
+    wrong = [1 - evaluation.accuracy(network, adv, labels) for network in (reader, source)]
+    return wrong[0] * wrong[1]
 
 
 @mistake("6.3", "number of images")
