@@ -5,12 +5,14 @@ Run it on a throwaway machine, since it makes accounts and kills processes:
     .classroom/throwaway .venv/bin/python .classroom/load_test.py --students 30
 
 Everybody logs in, starts a server, runs all cells of a chapter and saves it, within a minute of
-each other. Then a kernel, a student's server and the hub are killed while all run the chapter
-again; at the end everybody's saved notebook must be as it was saved.
+each other, and one more moves a slider in a real browser. Then kernels, students' servers and the
+hub are killed at random moments while all run the chapter again; at the end everybody's saved
+notebook must be as it was saved.
 """
 
 import argparse
 import os
+import random
 import re
 import statistics
 import subprocess
@@ -21,10 +23,12 @@ from pathlib import Path
 
 import requests
 import websocket
+from pages import log_in, open_explorers
 from students import HUB, Student
 
 HERE = Path(__file__).resolve().parent
 CHAPTER = "notebooks/02_fgsm_mnist.ipynb"
+SLIDER_STEPS = 300
 STEPS = ["log in", "server", "open", "kernel", "run all", "save", "log out"]
 
 
@@ -121,45 +125,101 @@ def everybody(students, action):
         list(pool.map(attempt, enumerate(students)))
 
 
-def kills(students):
-    """While all run the chapter: kill a kernel, a server and the hub. Returns what was lost."""
-    lost = []
+def slider(reader, others):
+    """The milliseconds of slider steps in the reader's browser while all the others run cells.
+
+    Chromium runs here too, but a student's is on a machine of his own: see CPUWeight in throwaway.
+    """
+    from browser import chromium_browser, new_page
+    from latency import MEASURE, WARM_UP, slide
+
+    reader.log_in()
+    reader.start_server()
+    with chromium_browser() as browser, new_page(browser) as first:
+        log_in(first, reader, f"/user/{reader.name}/api/status")
+        page = open_explorers(first.context, reader, CHAPTER)
+        page.add_script_tag(content=MEASURE)
+        explorer = page.locator(".jp-OutputArea .adv").first
+        explorer.evaluate("explorer => explorer.scrollIntoView({block: 'center'})")
+        explorer.locator(".noUi-handle").press("Home")
+        while not all("kernel" in student.times or student.failures for student in others):
+            time.sleep(1)
+        times = list(slide(explorer, WARM_UP + SLIDER_STEPS))[WARM_UP:]
+    busy = sum("run all" not in student.times for student in others)
+    print(f"{len(times)} slider steps while {busy} or more of the others ran cells")
+    return times
+
+
+def kill_kernel(student):
+    kernels = []
+    while not kernels:
+        kernels = [pid for pid, command in processes(student.name) if "ipykernel" in command]
+    for pid in kernels:
+        os.kill(pid, 9)
+
+
+def kill_server(student):
+    while not (server := main_process(f"jupyter-{student.name}-singleuser")):
+        time.sleep(0.1)
+    os.kill(server, 9)
+
+
+def kill_hub(_):
+    start, hub = time.monotonic(), main_process("classroom")
+    os.kill(hub, 9)  # and with it its proxy
+    while main_process("classroom") in (0, hub):
+        time.sleep(0.1)
+    wait_for_hub()
+    print(f"the hub is back after {time.monotonic() - start:.0f} s", flush=True)
+
+
+def kills(students, seed, within):
+    """While all run the chapter, kill kernels, servers and the hub at random moments.
+
+    The moments lie ``within`` so many seconds. Returns the names of those who lost what they saved.
+    """
+    dice = random.Random(seed)
+    count = max(1, len(students) // 10)
+    victims = dice.sample(students, 2 * count)
+    plan = [(kill_kernel, student) for student in victims[:count]]
+    plan += [(kill_server, student) for student in victims[count:]]
+    plan.append((kill_hub, None))
+    moments = sorted(dice.uniform(0, within) for _ in plan)
+    dice.shuffle(plan)
     saved = {student.name: student.read(CHAPTER) for student in students}
-    victim_of_kernel, victim_of_server = students[0].name, students[-1].name
+    interrupted = []
 
     def again(student, index):
         for attempt in range(3):
             try:
                 student.run_all(f"notebooks/again{attempt}.ipynb")
                 return
-            except (OSError, RuntimeError, websocket.WebSocketException):
-                if student.name not in (victim_of_kernel, victim_of_server) or attempt == 2:
+            except (OSError, RuntimeError, websocket.WebSocketException) as error:
+                died = isinstance(error, ChildProcessError) and student not in victims
+                if died or attempt == 2:
                     raise
+                interrupted.append(student.name)
                 student.start_server()  # which is what the page's "Restart" does
 
     for student in students:
         student.close()  # one running chapter each
         for attempt in range(3):
             student.save(f"notebooks/again{attempt}.ipynb", saved[student.name])
+    start = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(everybody, students, again)
-        time.sleep(10)
-        kernels = [pid for pid, command in processes(victim_of_kernel) if "ipykernel" in command]
-        for pid in kernels:
-            os.kill(pid, 9)
-        print(f"killed {victim_of_kernel}'s kernels: {len(kernels)}", flush=True)
-        os.kill(main_process(f"jupyter-{victim_of_server}-singleuser"), 9)
-        print(f"killed {victim_of_server}'s server", flush=True)
-        time.sleep(5)
-        start, hub = time.monotonic(), main_process("classroom")
-        os.kill(hub, 9)
-        while main_process("classroom") in (0, hub):
-            time.sleep(0.1)
-        wait_for_hub()
-        print(
-            f"killed the hub and its proxy: back after {time.monotonic() - start:.0f} s", flush=True
-        )
+        for moment, (kill, student) in zip(moments, plan, strict=True):
+            time.sleep(max(0, start + moment - time.monotonic()))
+            kill(student)
+            print(
+                f"{time.monotonic() - start:.0f} s: {kill.__name__} {student and student.name}",
+                flush=True,
+            )
         running.result()
+    print(f"everybody had run it again after {time.monotonic() - start:.0f} s")
+    others = set(interrupted) - {student.name for student in victims}
+    print(f"who was not hit and had to begin again while the hub was away: {sorted(others)}")
+    lost = []
     for student in students:
         student.start_server()
         if student.read(CHAPTER) != saved[student.name]:
@@ -172,14 +232,23 @@ def main():
     parser.add_argument("--students", type=int, default=30)
     parser.add_argument("--within", type=float, default=60, help="seconds in which all begin")
     parser.add_argument("--no-kills", action="store_true")
+    parser.add_argument("--no-browser", action="store_true")
+    parser.add_argument("--seed", type=int, default=0, help="of the kills' victims and moments")
     options = parser.parse_args()
 
-    students = start_classroom([f"student{i:02}" for i in range(options.students)])
+    names = [f"student{i:02}" for i in range(options.students)]
+    *students, reader = start_classroom([*names, "reader"])
     print(f"{len(students)} students, {os.cpu_count()} cores, {CHAPTER}", flush=True)
     start = time.monotonic()
     pause = options.within / len(students)
-    everybody(students, lambda student, index: lesson(student, index * pause))
-    print(f"everybody was done after {time.monotonic() - start:.0f} s\n")
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(
+            everybody, students, lambda student, index: lesson(student, index * pause)
+        )
+        steps = [] if options.no_browser else slider(reader, students)
+        running.result()
+    took = time.monotonic() - start
+    print(f"everybody was done after {took:.0f} s\n")
 
     print("| s | median | slowest |\n|---|---|---|")
     lost = []
@@ -187,15 +256,18 @@ def main():
         times = [student.times[step] for student in students if step in student.times]
         if times:
             print(f"| {step} | {statistics.median(times):.1f} | {max(times):.1f} |")
+    if steps:
+        print(f"| a slider's step, ms | {statistics.median(steps):.0f} | {max(steps):.0f} |")
     measured = [memory_of(student.name) for student in students]
     print("\n| MB of each student, mean | its own (USS) | with its share (PSS) |\n|---|---|---|")
     for i, label in enumerate(["server", "kernel"]):
         uss, pss = (statistics.mean(m[i][j] for m in measured) for j in (0, 1))
         print(f"| {label} | {uss:.0f} | {pss:.0f} |")
-    print(flush=True)
+    print(f"all students: {sum(m[i][1] for m in measured for i in (0, 1)) / 1000:.1f} GB\n")
 
     if not options.no_kills:
-        lost = kills(students)
+        print(f"kills with seed {options.seed}", flush=True)
+        lost = kills(students, options.seed, took / 2)
         print(f"saved notebooks lost: {len(lost)}")
     everybody(students, lambda student, _: student.timed("log out", student.log_out))
     failures = [f"{student.name}: {text}" for student in students for text in student.failures]

@@ -4,6 +4,7 @@ Runs as the student, in the student's home. What the student changed is never wr
 newer version of a changed file arrives beside it, as "02_fgsm_mnist (new).ipynb".
 """
 
+import ctypes
 import hashlib
 import json
 import os
@@ -13,6 +14,15 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parent.parent
 DELIVERED = ".delivered.json"  # in the copy: the SHA-256 of each file as it was last handed out
+# Without a package that only checks addresses no notebook has: a server holds 16 MB less of its own
+# and needs half the time to start.
+SERVER = """
+import sys
+sys.modules["rfc3987_syntax"] = None
+from jupyterhub.singleuser import main
+main()
+"""
+PR_SET_MEMORY_MERGE = 67  # <linux/prctl.h>
 
 
 def course_files(source):
@@ -71,6 +81,7 @@ def deliver(source, copy):
 
 if __name__ == "__main__":
     deliver(SOURCE, Path.home() / "course")
+    # Where the administrator has switched KSM on: what all kernels hold alike is kept once.
+    ctypes.CDLL(None).prctl(PR_SET_MEMORY_MERGE, 1, 0, 0, 0)
     # Isolated, or a json.py in the student's home would be part of the server.
-    server = [sys.executable, "-I", "-m", "jupyterhub.singleuser"]
-    os.execv(sys.executable, [*server, *sys.argv[1:]])
+    os.execv(sys.executable, [sys.executable, "-I", "-c", SERVER, *sys.argv[1:]])

@@ -148,8 +148,9 @@ class Student:
         while True:
             try:
                 return self.connect()
-            except (OSError, websocket.WebSocketException):
-                if time.monotonic() > deadline:
+            except (OSError, websocket.WebSocketException) as error:
+                # 424: the hub says that the server itself is gone; a page then offers a new one.
+                if getattr(error, "status_code", 0) == 424 or time.monotonic() > deadline:
                     raise
                 time.sleep(1)
 
