@@ -13,16 +13,13 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 import requests
 import websocket
 from load_test import CHAPTER, everybody, main_process, shell, start_classroom, wait_for_hub
+from pages import COURSE, log_in, open_explorers
 from students import HUB, Student
-
-COURSE = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(COURSE / "tests"), str(COURSE / ".nbconvert")]
 
 
 @pytest.fixture(scope="module")
@@ -194,37 +191,35 @@ def logged_in(browser, ada):
     from browser import new_page
 
     with new_page(browser) as page:
-        page.goto(f"{HUB}/hub/login?next={quote('/user/ada/api/status')}")
-        page.fill("#username_input", ada.name)
-        page.fill("#password_input", ada.password)
-        page.click("#login_submit")
-        page.wait_for_url("**/user/ada/api/status")
+        log_in(page, ada, "/user/ada/api/status")
         yield page.context
 
 
-def test_an_explorer_moves_behind_the_hub_s_path(logged_in, ada):
-    import nbformat
-    from execution import needed_by_explorers
+def test_a_slider_moves_and_a_drawn_digit_is_attacked_behind_the_hub_s_path(logged_in, ada):
+    import test_lab
 
-    notebook = nbformat.from_dict(ada.read(CHAPTER))
-    needed = needed_by_explorers(notebook.cells)
-    notebook.cells = [notebook.cells[index] for index in sorted(needed)]
-    ada.save("notebooks/slider.ipynb", notebook)
-    page = logged_in.new_page()
-    page.set_default_timeout(300_000)
-    page.goto(f"{HUB}/user/ada/lab/tree/notebooks/slider.ipynb")
-    page.get_by_text("Python 3 (ipykernel) | Idle").wait_for()  # or Run All asks for a kernel
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.locator("[data-command='runmenu:run-all']").click()
-    explorer = page.locator(".jp-OutputArea .adv").first
-    picture = explorer.locator(".pictures canvas[aria-label]").last
-    picture.wait_for()
-    before = picture.get_attribute("aria-label")
-    explorer.locator(".noUi-handle").press("End")
-    page.wait_for_function(
-        "([canvas, before]) => canvas.ariaLabel != before",
-        arg=[picture.element_handle(), before],
-    )
+    page = open_explorers(logged_in, ada, CHAPTER)
+    page.add_script_tag(path=COURSE / "tests/test_lab.js")
+    explorer = next(test_lab.explorers(page))
+    test_lab.press(explorer, "Home")
+    before = test_lab.wait_for_step(explorer)
+    test_lab.press(explorer, "End")
+    assert test_lab.wait_for_step(explorer) != before
+    page.get_by_role("img", name="your drawing").wait_for()
+    test_lab.draw_and_attack(page, test_lab.Mouse(page), 7)
+
+
+def test_an_uploaded_photograph_is_attacked_behind_the_hub_s_path(logged_in, ada):
+    import test_lab
+
+    page = open_explorers(logged_in, ada, "notebooks/05_fgsm_vgg16_imagenet.ipynb")
+    (explorer,) = test_lab.explorers(page)
+    photo = Path("/tmp/holiday.jpg")
+    photo.write_bytes((COURSE / "images/photos/castle.jpg").read_bytes())
+    test_lab.upload(explorer, photo)
+    explorer.get_by_role("img", name="original image: castle").wait_for()
+    test_lab.press(explorer, "End")
+    explorer.get_by_role("img", name=re.compile("^adversarial image .*✗")).wait_for()
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,8 @@ Run by tests/test_classroom.py on a throwaway machine. Eve's page is whatever he
 answer; ada, logged in, has come to look at it.
 """
 
-import sys
-from pathlib import Path
-
 import pytest
-from load_test import start_classroom
-
-sys.path.append(str(Path(__file__).resolve().parent.parent / "tests"))
+from load_test import start_classroom  # which puts the course's tests on the path
 
 HUB = "http://class.localhost:8000"  # a browser finds every name under localhost on this machine
 ADA = "http://ada.class.localhost:8000"

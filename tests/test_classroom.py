@@ -1,13 +1,16 @@
 """A class on one server: three students on a throwaway copy of this machine, and their files."""
 
 import importlib.util
+import math
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 CLASSROOM = ROOT / ".classroom"
@@ -87,6 +90,24 @@ def test_the_course_is_handed_out_without_what_is_hidden():
     names = {path.as_posix() for path in start.course_files(ROOT)}
     assert {"notebooks/index.ipynb", "helpers/data.py", "images/colab.svg"} <= names
     assert not [name for name in names if "/." in name or "__pycache__" in name]
+
+
+def test_the_department_s_table_follows_from_the_requests():
+    text = (CLASSROOM / "README.md").read_text("utf-8")
+    student = yaml.safe_load((CLASSROOM / "values.yaml").read_text("utf-8"))["singleuser"]
+    asked, allowed = (float(student["memory"][key][:-1]) for key in ("guarantee", "limit"))
+    assert {size[-1] for size in student["memory"].values()} == {"G"}
+    cores = student["cpu"]["guarantee"]
+    (basis,) = re.findall(r"\(([\d.]+) GB and ([\d.]+) core a student, nodes of (\d+) cores", text)
+    assert (float(basis[0]), float(basis[1])) == (asked, cores)
+    (left,) = re.findall(r"of which (\d+) are left to students", text)
+    rows = re.findall(r"^\| ([\d,]+) \| ([\d,]+) GB \| ([\d,]+) GB \| (\d+) \|", text, re.M)
+    rows = [[int(number.replace(",", "")) for number in row] for row in rows]
+    assert [row[0] for row in rows] == [30, 300, 3000]
+    for students, *row in rows:
+        on_a_node = min(int(left) // asked, int(basis[2]) // cores)
+        nodes = math.ceil(students / on_a_node)
+        assert row == [round(students * asked), round(students * allowed), nodes]
 
 
 @pytest.mark.parametrize("tests", ["test_inside.py", "test_origins.py"])
