@@ -23,7 +23,7 @@ from pathlib import Path
 
 import requests
 import websocket
-from pages import log_in, open_explorers
+from pages import explorers_page, log_in
 from students import HUB, Student
 
 HERE = Path(__file__).resolve().parent
@@ -128,7 +128,7 @@ def everybody(students, action):
 def slider(reader, others):
     """The milliseconds of slider steps in the reader's browser while all the others run cells.
 
-    Chromium runs here too, but a student's is on a machine of his own: see CPUWeight in throwaway.
+    A student's browser has a machine of its own; this one comes first on ours, see throwaway.
     """
     from browser import chromium_browser, new_page
     from latency import MEASURE, WARM_UP, slide
@@ -137,14 +137,14 @@ def slider(reader, others):
     reader.start_server()
     with chromium_browser() as browser, new_page(browser) as first:
         log_in(first, reader, f"/user/{reader.name}/api/status")
-        page = open_explorers(first.context, reader, CHAPTER)
-        page.add_script_tag(content=MEASURE)
-        explorer = page.locator(".jp-OutputArea .adv").first
-        explorer.evaluate("explorer => explorer.scrollIntoView({block: 'center'})")
-        explorer.locator(".noUi-handle").press("Home")
-        while not all("kernel" in student.times or student.failures for student in others):
-            time.sleep(1)
-        times = list(slide(explorer, WARM_UP + SLIDER_STEPS))[WARM_UP:]
+        with explorers_page(first.context, reader, CHAPTER) as page:
+            page.add_script_tag(content=MEASURE)
+            explorer = page.locator(".jp-OutputArea .adv").first
+            explorer.evaluate("explorer => explorer.scrollIntoView({block: 'center'})")
+            explorer.locator(".noUi-handle").press("Home")
+            while not all("kernel" in student.times or student.failures for student in others):
+                time.sleep(1)
+            times = list(slide(explorer, WARM_UP + SLIDER_STEPS))[WARM_UP:]
     busy = sum("run all" not in student.times for student in others)
     print(f"{len(times)} slider steps while {busy} or more of the others ran cells")
     return times

@@ -1,6 +1,7 @@
 """A real browser at a student's own server: what the tests and the load test do with it."""
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -19,10 +20,12 @@ def log_in(page, student, then):
     page.wait_for_url(f"**{then}")
 
 
-def open_explorers(context, student, chapter):
+@contextmanager
+def explorers_page(context, student, chapter):
     """A page of JupyterLab where all runs that the chapter's explorers need; waits for the first.
 
-    The rest of the chapter is left out: it takes the tests' time.
+    The rest of the chapter is left out: it takes the tests' time. The kernel ends with the page:
+    two chapters at once may be more than a student's memory.
     """
     from execution import needed_by_explorers
 
@@ -38,4 +41,8 @@ def open_explorers(context, student, chapter):
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.locator("[data-command='runmenu:run-all']").click()
     page.locator(".jp-OutputArea .adv .pictures canvas[aria-label]").first.wait_for()
-    return page
+    yield page
+    page.close()
+    for session in student.api("GET", "sessions"):
+        if session["path"] == path:
+            student.api("DELETE", f"sessions/{session['id']}")

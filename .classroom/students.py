@@ -169,17 +169,22 @@ class Student:
             self.reconnect()
             self.socket.send(text)
         outputs, deadline = [], time.monotonic() + limit
-        replied = idle = False
+        replied = idle = broken = False
         while not (replied and idle):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.name}: a cell ran for more than {limit} s")
             try:
                 data = self.socket.recv()
             except websocket.WebSocketTimeoutException:
+                # The news that it died may have come while the websocket was broken.
+                address = f"kernels/{self.kernel}"
+                if broken and self.api("GET", address)["execution_state"] == "idle":
+                    raise ChildProcessError(f"{self.name}: the kernel forgot a cell") from None
                 continue
             except (OSError, websocket.WebSocketException):
                 data = ""
             if not data:  # the other side has closed it
+                broken = True
                 self.reconnect()
                 continue
             answer = _decode(data)

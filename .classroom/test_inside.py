@@ -18,7 +18,7 @@ import pytest
 import requests
 import websocket
 from load_test import CHAPTER, everybody, main_process, shell, start_classroom, wait_for_hub
-from pages import COURSE, log_in, open_explorers
+from pages import COURSE, explorers_page, log_in
 from students import HUB, Student
 
 
@@ -198,28 +198,28 @@ def logged_in(browser, ada):
 def test_a_slider_moves_and_a_drawn_digit_is_attacked_behind_the_hub_s_path(logged_in, ada):
     import test_lab
 
-    page = open_explorers(logged_in, ada, CHAPTER)
-    page.add_script_tag(path=COURSE / "tests/test_lab.js")
-    explorer = next(test_lab.explorers(page))
-    test_lab.press(explorer, "Home")
-    before = test_lab.wait_for_step(explorer)
-    test_lab.press(explorer, "End")
-    assert test_lab.wait_for_step(explorer) != before
-    page.get_by_role("img", name="your drawing").wait_for()
-    test_lab.draw_and_attack(page, test_lab.Mouse(page), 7)
+    with explorers_page(logged_in, ada, CHAPTER) as page:
+        page.add_script_tag(path=COURSE / "tests/test_lab.js")
+        explorer = next(test_lab.explorers(page))
+        test_lab.press(explorer, "Home")
+        before = test_lab.wait_for_step(explorer)
+        test_lab.press(explorer, "End")
+        assert test_lab.wait_for_step(explorer) != before
+        page.get_by_role("img", name="your drawing").wait_for()
+        test_lab.draw_and_attack(page, test_lab.Mouse(page), 7)
 
 
 def test_an_uploaded_photograph_is_attacked_behind_the_hub_s_path(logged_in, ada):
     import test_lab
 
-    page = open_explorers(logged_in, ada, "notebooks/05_fgsm_vgg16_imagenet.ipynb")
-    (explorer,) = test_lab.explorers(page)
     photo = Path("/tmp/holiday.jpg")
     photo.write_bytes((COURSE / "images/photos/castle.jpg").read_bytes())
-    test_lab.upload(explorer, photo)
-    explorer.get_by_role("img", name="original image: castle").wait_for()
-    test_lab.press(explorer, "End")
-    explorer.get_by_role("img", name=re.compile("^adversarial image .*✗")).wait_for()
+    with explorers_page(logged_in, ada, "notebooks/05_fgsm_vgg16_imagenet.ipynb") as page:
+        (explorer,) = test_lab.explorers(page)
+        test_lab.upload(explorer, photo)
+        explorer.get_by_role("img", name="original image: castle").wait_for()
+        test_lab.press(explorer, "End")
+        explorer.get_by_role("img", name=re.compile("^adversarial image .*✗")).wait_for()
 
 
 @pytest.fixture(scope="module")
