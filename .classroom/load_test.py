@@ -145,8 +145,8 @@ def slider(reader, others):
             while not all("kernel" in student.times or student.failures for student in others):
                 time.sleep(1)
             times = list(slide(explorer, WARM_UP + SLIDER_STEPS))[WARM_UP:]
-    busy = sum("run all" not in student.times for student in others)
-    print(f"{len(times)} slider steps while {busy} or more of the others ran cells")
+            busy = sum("run all" not in student.times for student in others)
+    print(f"{len(times)} slider steps; after them {busy} of the others still ran cells")
     return times
 
 
