@@ -149,8 +149,8 @@ class Student:
             try:
                 return self.connect()
             except (OSError, websocket.WebSocketException) as error:
-                # 424: the hub says that the server itself is gone; a page then offers a new one.
-                if getattr(error, "status_code", 0) == 424 or time.monotonic() > deadline:
+                # 302, to the hub: the server itself is gone; a page then offers a new one.
+                if getattr(error, "status_code", 0) == 302 or time.monotonic() > deadline:
                     raise
                 time.sleep(1)
 
