@@ -41,8 +41,10 @@ def explorers_page(context, student, chapter):
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.locator("[data-command='runmenu:run-all']").click()
     page.locator(".jp-OutputArea .adv .pictures canvas[aria-label]").first.wait_for()
-    yield page
-    page.close()
-    for session in student.api("GET", "sessions"):
-        if session["path"] == path:
-            student.api("DELETE", f"sessions/{session['id']}")
+    try:
+        yield page
+    finally:
+        page.close()
+        for session in student.api("GET", "sessions"):
+            if session["path"] == path:
+                student.api("DELETE", f"sessions/{session['id']}")

@@ -15,7 +15,7 @@ from pathlib import Path
 SOURCE = Path(__file__).resolve().parent.parent
 DELIVERED = ".delivered.json"  # in the copy: the SHA-256 of each file as it was last handed out
 # Without a package that only checks addresses no notebook has: a server holds 16 MB less of its own
-# and needs half the time to start.
+# and needs a second less of processor time to start.
 SERVER = """
 import sys
 sys.modules["rfc3987_syntax"] = None
