@@ -148,9 +148,8 @@ class Student:
         while True:
             try:
                 return self.connect()
-            except (OSError, websocket.WebSocketException) as error:
-                # 302, to the hub: the server itself is gone; a page then offers a new one.
-                if getattr(error, "status_code", 0) == 302 or time.monotonic() > deadline:
+            except (OSError, websocket.WebSocketException):
+                if time.monotonic() > deadline:
                     raise
                 time.sleep(1)
 
