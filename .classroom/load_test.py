@@ -11,6 +11,8 @@ notebook must be as it was saved.
 """
 
 import argparse
+import contextlib
+import itertools
 import os
 import random
 import re
@@ -125,10 +127,30 @@ def everybody(students, action):
         list(pool.map(attempt, enumerate(students)))
 
 
-def slider(reader, others):
-    """The milliseconds of slider steps in the reader's browser while all the others run cells.
+@contextlib.contextmanager
+def a_processor_for(program):
+    """Meanwhile one processor is the program's alone, as on its user's own machine."""
+    cores = os.sched_getaffinity(0)
+    own = {max(cores)}
+    assign(lambda command: own if program in command else cores - own)
+    try:
+        yield
+    finally:
+        assign(lambda command: cores)
 
-    A student's browser has a machine of its own; this one comes first on ours, see throwaway.
+
+def assign(cores):
+    """Let each thread of this machine run on ``cores(command)`` only."""
+    for task in Path("/proc").glob("[0-9]*/task/[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            os.sched_setaffinity(int(task.name), cores((task / "cmdline").read_text()))
+
+
+@contextlib.contextmanager
+def slider(reader):
+    """A slider in the reader's browser: a function that moves it while all the others run cells.
+
+    It gives the milliseconds of the steps.
     """
     from browser import chromium_browser, new_page
     from latency import MEASURE, WARM_UP, slide
@@ -142,12 +164,21 @@ def slider(reader, others):
             explorer = page.locator(".jp-OutputArea .adv").first
             explorer.evaluate("explorer => explorer.scrollIntoView({block: 'center'})")
             explorer.locator(".noUi-handle").press("Home")
-            while not all("kernel" in student.times or student.failures for student in others):
-                time.sleep(1)
-            times = list(slide(explorer, WARM_UP + SLIDER_STEPS))[WARM_UP:]
-            busy = sum("run all" not in student.times for student in others)
-    print(f"{len(times)} slider steps; after them {busy} of the others still ran cells")
-    return times
+
+            def move(others):
+                while not all("kernel" in student.times or student.failures for student in others):
+                    time.sleep(1)
+                with a_processor_for("chromium"):
+                    steps = slide(explorer, WARM_UP + SLIDER_STEPS)
+                    times = list(itertools.takewhile(lambda _: still_run(others), steps))
+                print(f"{len(times[WARM_UP:])} slider steps while all the others ran cells")
+                return times[WARM_UP:]
+
+            yield move
+
+
+def still_run(students):
+    return not any("run all" in student.times for student in students)
 
 
 def kill_kernel(student):
@@ -239,13 +270,14 @@ def main():
     names = [f"student{i:02}" for i in range(options.students)]
     *students, reader = start_classroom([*names, "reader"])
     print(f"{len(students)} students, {os.cpu_count()} cores, {CHAPTER}", flush=True)
-    start = time.monotonic()
     pause = options.within / len(students)
-    with ThreadPoolExecutor(1) as pool:
+    with contextlib.ExitStack() as opened, ThreadPoolExecutor(1) as pool:
+        move = None if options.no_browser else opened.enter_context(slider(reader))
+        start = time.monotonic()
         running = pool.submit(
             everybody, students, lambda student, index: lesson(student, index * pause)
         )
-        steps = [] if options.no_browser else slider(reader, students)
+        steps = move(students) if move else []
         running.result()
     took = time.monotonic() - start
     print(f"everybody was done after {took:.0f} s\n")
