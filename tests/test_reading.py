@@ -211,6 +211,7 @@ def test_three_results_wait_for_a_guess(opened, name):
         assert result.is_hidden()
     for source in page.locator(".jp-CodeCell:has(details.guess) .jp-InputArea").all():
         assert source.is_visible()
+    assert page.get_by_text("In words", exact=True).count() == 0  # they are in the same fold
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
