@@ -5,7 +5,7 @@ README.md beside this file says what the teacher does. The environment may set
     CLASSROOM_URL       where the proxy listens; without it on this machine alone
     CLASSROOM_HOST      the class's public address, to give each student an origin of their own
     CLASSROOM_STUDENTS  how many share the machine's cores; 30
-    CLASSROOM_MEMORY    what one student may hold at most; 1G
+    CLASSROOM_MEMORY    what one student may hold at most; 2G
 """
 
 import os
@@ -55,7 +55,7 @@ c.Spawner.args = [
     "--MappingKernelManager.cull_connected=True",  # pages stay open overnight
 ]
 
-c.Spawner.mem_limit = os.environ.get("CLASSROOM_MEMORY", "1G")
+c.Spawner.mem_limit = os.environ.get("CLASSROOM_MEMORY", "2G")
 c.Spawner.cpu_limit = THREADS
 c.SystemdSpawner.extra_paths = [f"{sys.prefix}/bin"]
 c.SystemdSpawner.disable_user_sudo = True
