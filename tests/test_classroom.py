@@ -92,6 +92,46 @@ def test_the_course_is_handed_out_without_what_is_hidden():
     assert not [name for name in names if "/." in name or "__pycache__" in name]
 
 
+# The settings of ours that the chart knows, and their types, by its values.schema.yaml
+# (jupyterhub/zero-to-jupyterhub-k8s); below the first two it takes whatever stands there.
+CHART = {
+    "hub.config": dict,
+    "hub.resources": dict,
+    "hub.concurrentSpawnLimit": int,
+    "proxy.service.type": str,
+    "singleuser.image.name": str,
+    "singleuser.image.tag": str,
+    "singleuser.cmd": list,
+    "singleuser.defaultUrl": str,
+    "singleuser.startTimeout": int,
+    "singleuser.memory.guarantee": str,
+    "singleuser.memory.limit": str,
+    "singleuser.cpu.guarantee": (int, float),
+    "singleuser.cpu.limit": (int, float),
+    "singleuser.storage.capacity": str,
+    "singleuser.extraEnv": dict,
+    "cull.enabled": bool,
+    "cull.timeout": int,
+    "prePuller.continuous.enabled": bool,
+    "scheduling.userScheduler.enabled": bool,
+}
+
+
+def settings(values, path=""):
+    for key, value in values.items():
+        if isinstance(value, dict) and path + key not in CHART:
+            yield from settings(value, f"{path}{key}.")
+        else:
+            yield path + key, value
+
+
+def test_the_chart_knows_every_setting():
+    values = yaml.safe_load((CLASSROOM / "values.yaml").read_text("utf-8"))
+    for name, value in settings(values):
+        assert name in CHART
+        assert isinstance(value, CHART[name]), name
+
+
 def test_the_department_s_table_follows_from_the_requests():
     text = (CLASSROOM / "README.md").read_text("utf-8")
     student = yaml.safe_load((CLASSROOM / "values.yaml").read_text("utf-8"))["singleuser"]
