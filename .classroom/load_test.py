@@ -25,7 +25,7 @@ from pathlib import Path
 
 import requests
 import websocket
-from pages import explorers_page, log_in
+from browsing import explorers_page, log_in
 from students import HUB, Student
 
 HERE = Path(__file__).resolve().parent

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 import requests
 import websocket
+from browsing import COURSE, explorers_page, log_in
 from load_test import CHAPTER, everybody, main_process, shell, start_classroom, wait_for_hub
-from pages import COURSE, explorers_page, log_in
 from students import HUB, Student
 
 
